@@ -47,3 +47,53 @@ def _no_outside_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Settings, runs and caches of the tests stay out of the user's folders."""
     os.environ["YOLO_CONFIG_DIR"] = str(tmp_path_factory.mktemp("settings"))
+
+
+TINY_MODEL = """\
+# a detector of five thousand weights with the three levels of the real ones
+nc: 2
+scales: {n: [0.33, 0.125, 1024]}
+backbone:
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - [-1, 1, C2f, [128, True]]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - [-1, 1, SPPF, [128, 5]]
+head:
+  - [[3, 4, 6], 1, Detect, [nc]]
+"""
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> Path:
+    """A model file small enough that a training step takes milliseconds."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY_MODEL, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset file with 12 training and 6 validation images: bright squares (class 0) and dark ones (class 1)."""
+    import cv2
+    import numpy as np
+
+    root = tmp_path_factory.mktemp("小 data")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 6)):
+        (root / "images" / split).mkdir(parents=True)
+        (root / "labels" / split).mkdir(parents=True)
+        for i in range(count):
+            image = rng.integers(90, 140, (64, 96, 3), dtype=np.uint8)
+            lines = []
+            for c in (0, 1):
+                w, h = rng.integers(16, 30, 2)
+                x, y = int(rng.integers(0, 96 - w)), int(rng.integers(0, 64 - h))
+                image[y : y + h, x : x + w] = 250 if c == 0 else 5
+                lines.append(f"{c} {(x + w / 2) / 96:.6f} {(y + h / 2) / 64:.6f} {w / 96:.6f} {h / 64:.6f}")
+            (root / "images" / split / f"{i}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+            (root / "labels" / split / f"{i}.txt").write_text("\n".join(lines) + "\n")
+    (root / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnames: [bright, dark]\n")
+    return root / "data.yaml"

@@ -1,0 +1,55 @@
+# The project's commands. Each makes the virtual environment it needs first; a change of the source installs it again.
+#   make train   install, then train the sample         make test   the tests
+#   make check   what CI runs                            make data   make dataset/ again
+#   make zip     the coursework zip, in dist/            make clean  remove .venv and what builds leave
+# Other Python: make train PYTHON=python3.12             Options: make train ARGS="--epochs 10"
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+# every path is relative, because the folder's own path may hold blanks
+PY := "$(VENV)/bin/python"
+SOURCES := $(shell find ultralytics -name '*.py' -o -name '*.yaml')
+
+.PHONY: train test check data zip options clean
+
+train: $(VENV)/.installed
+	$(PY) train/train.py $(ARGS)
+
+test: $(VENV)/.editable
+	$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.editable
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) -m pytest --durations=10 $(ARGS)
+
+data: $(VENV)/.editable
+	$(PY) dataset/make_digits.py
+
+options: $(VENV)/.editable
+	$(PY) docs/make_options.py
+
+zip:
+	$(PYTHON) .ci/make_zip.py
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+$(VENV)/.made:
+	$(PYTHON) -m venv "$(VENV)"
+	touch "$@"
+
+# `train` runs the installed package, as `pip install .` makes it
+$(VENV)/.installed: $(VENV)/.made setup.py pyproject.toml $(SOURCES)
+	rm -f "$(VENV)/.editable"
+	$(PY) -m pip install .
+	touch "$@"
+
+# tests and checks run the tree itself
+$(VENV)/.editable: $(VENV)/.made setup.py pyproject.toml
+	rm -f "$(VENV)/.installed"
+	$(PY) -m pip install -e ".[dev]"
+	touch "$@"

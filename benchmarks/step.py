@@ -1,0 +1,154 @@
+"""Training step and inference of yolo11n on the CPU, ours against the official package 8.3.0, in one run.
+
+    python benchmarks/step.py --official path/to/official/python [--threads 2] [--rounds 7]
+
+`make official` makes that environment. Each side runs in a process of its own; the two take turns, burst by burst, so that a
+machine whose speed drifts slows both. Both use the same number of threads (the official package by itself takes one thread
+fewer than there are cores, which would flatter us). Printed: medians, their spread, and the ratio of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+CASES = ("train", "predict", "network")
+STEPS = {"train": 3, "predict": 15, "network": 20}
+MEANING = {
+    "train": "training step, 320 px, batch 8: forward, loss, backward, clip, optimiser, EMA",
+    "predict": "YOLO.predict on one 320x320 array: letterbox to Results",
+    "network": "fused network alone, batch 1, 320x320",
+}
+
+
+def worker(side: str, threads: int) -> None:
+    """Wait for the name of a case on stdin, run a burst of it, answer with the seconds of each step."""
+    import torch
+
+    out, sys.stdout = sys.stdout, sys.stderr  # nothing but answers may reach the pipe
+    from ultralytics import YOLO
+    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.utils.torch_utils import ModelEMA
+
+    torch.manual_seed(0)
+    model = DetectionModel("yolo11n.yaml", verbose=False)
+    yolo = YOLO("yolo11n.yaml")
+    if side == "ours":
+        from ultralytics.cfg import get_cfg
+        from ultralytics.engine.optimizer import build_optimizer
+
+        model.args = get_cfg()
+        model = model.to(memory_format=torch.channels_last)
+        optimizer = build_optimizer(model, "AdamW", 1e-3, 0.9, 5e-4)
+        network = DetectionModel("yolo11n.yaml", verbose=False).eval().fuse().to(memory_format=torch.channels_last)
+    else:
+        from ultralytics.engine.trainer import BaseTrainer
+        from ultralytics.utils import DEFAULT_CFG
+
+        model.args = DEFAULT_CFG
+        optimizer = BaseTrainer.build_optimizer(None, model, "AdamW", 1e-3, 0.9, 5e-4)
+        network = DetectionModel("yolo11n.yaml", verbose=False).eval().fuse(verbose=False)
+    model.train()
+    ema = ModelEMA(model)
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (8, 3, 320, 320), dtype=torch.uint8, generator=generator)
+    boxes = torch.rand(64, 4, generator=generator) * 0.4 + 0.2
+    batch = {
+        "cls": torch.randint(0, 80, (64, 1), generator=generator).float(),
+        "bboxes": boxes,
+        "batch_idx": torch.arange(64).div(8, rounding_mode="floor").float(),
+    }
+    one = torch.rand(1, 3, 320, 320, generator=generator)
+    array = images[0].permute(1, 2, 0).contiguous().numpy()
+
+    def train() -> None:
+        if side == "ours":
+            x = images.to(dtype=torch.float32, memory_format=torch.channels_last).div_(255)
+        else:
+            x = images.float() / 255
+        loss, _ = model(batch | {"img": x})
+        loss.sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=10.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        ema.update(model)
+
+    def predict() -> None:
+        yolo.predict(array, imgsz=320, verbose=False, device="cpu")
+
+    def run_network() -> None:
+        x = one.contiguous(memory_format=torch.channels_last) if side == "ours" else one
+        with torch.inference_mode():
+            network(x)
+
+    cases = {"train": train, "predict": predict, "network": run_network}
+    for line in sys.stdin:
+        case = line.strip()
+        torch.set_num_threads(threads)
+        seconds = []
+        for _ in range(STEPS[case]):
+            start = time.perf_counter()
+            cases[case]()
+            seconds.append(time.perf_counter() - start)
+        print(json.dumps(seconds), file=out, flush=True)
+
+
+def start(python: str, side: str, threads: int) -> subprocess.Popen:
+    env = {**os.environ, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true"}
+    command = [python, os.path.abspath(__file__), "--worker", side, "--threads", str(threads)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd="/")
+
+
+def burst(process: subprocess.Popen, case: str) -> list[float]:
+    process.stdin.write(case + "\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit("a side ended early; its error stands above")
+    return json.loads(line)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--official", default=".cache/official/bin/python", help="python that has ultralytics==8.3.0")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--worker", choices=("ours", "official"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        worker(args.worker, args.threads)
+        return
+    sides = {"ours": start(sys.executable, "ours", args.threads), "official": start(args.official, "official", args.threads)}
+    times: dict[tuple[str, str], list[float]] = {(c, s): [] for c in CASES for s in sides}
+    for case in CASES:
+        for side in sides:
+            burst(sides[side], case)  # warm-up
+        for _ in range(args.rounds):
+            for side, process in sides.items():
+                times[case, side].append(statistics.median(burst(process, case)))
+    for process in sides.values():
+        process.stdin.close()
+        process.wait()
+    import torch
+
+    print(f"torch {torch.__version__}, CPU, {args.threads} threads, {args.rounds} rounds in turns; milliseconds, median (min-max)")
+    print(f"{'case':<10}{'ours':>26}{'official 8.3.0':>26}{'times as fast':>15}")
+    for case in CASES:
+        cells, medians = [], []
+        for side in sides:
+            ms = [t * 1e3 for t in times[case, side]]
+            medians.append(statistics.median(ms))
+            cells.append(f"{medians[-1]:.1f} ({min(ms):.1f}-{max(ms):.1f})")
+        print(f"{case:<10}{cells[0]:>26}{cells[1]:>26}{medians[1] / medians[0]:>15.2f}")
+    for case in CASES:
+        print(f"{case}: {MEANING[case]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""The training loop on a data set of 12 small pictures."""
+
+import math
+
+import pytest
+import torch
+
+from ultralytics import YOLO
+from ultralytics.engine.record import read_results
+from ultralytics.engine.trainer import TrainingError
+from ultralytics.nn.checkpoint import load_checkpoint, read_safely
+from ultralytics.utils.files import yaml_load
+
+COLUMNS = [
+    "epoch",
+    "train/box_loss",
+    "train/cls_loss",
+    "train/dfl_loss",
+    "metrics/precision(B)",
+    "metrics/recall(B)",
+    "metrics/mAP50(B)",
+    "metrics/mAP50-95(B)",
+    "val/box_loss",
+    "val/cls_loss",
+    "val/dfl_loss",
+    "lr/pg0",
+    "lr/pg1",
+    "lr/pg2",
+]
+
+
+@pytest.fixture
+def run(tiny_model, tiny_data, tmp_path):
+    def start(model=None, **kwargs):
+        args = {"epochs": 2, "imgsz": 64, "batch": 4, "workers": 0, "device": "cpu", "plots": False} | kwargs
+        yolo = YOLO(str(model or tiny_model))
+        yolo.train(data=str(tiny_data), project=str(tmp_path / "runs"), **args)
+        return yolo
+
+    return start
+
+
+def state(path):
+    return load_checkpoint(path).network.state_dict()
+
+
+def same(a, b):
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_leaves_the_documented_files(run, tiny_model):
+    yolo = run(plots=True, save_period=1)
+    folder = yolo.trainer.save_dir
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert files >= {
+        "args.yaml",
+        "results.csv",
+        "results.png",
+        "labels.jpg",
+        "train_batch0.jpg",
+        "weights/best.pt",
+        "weights/last.pt",
+        "weights/epoch0.pt",
+        "weights/epoch1.pt",
+        "confusion_matrix.png",
+        "confusion_matrix_normalized.png",
+        "val_batch0_labels.jpg",
+        "val_batch0_pred.jpg",
+    }
+    results = read_results(folder / "results.csv")
+    assert list(results) == COLUMNS and results["epoch"] == [1, 2]
+    assert all(math.isfinite(v) for values in results.values() for v in values)
+    args = yaml_load(folder / "args.yaml")
+    assert args["epochs"] == 2 and args["save_dir"] == str(folder) and len(args) == 107
+    content = read_safely(folder / "weights" / "last.pt")
+    assert content["epoch"] == -1 and content["train_results"]["epoch"] == [1, 2]
+    assert yolo.ckpt_path == str(folder / "weights" / "best.pt") and yolo.names == {0: "bright", 1: "dark"}
+
+
+def test_training_learns(run):
+    yolo = run(epochs=60, optimizer="AdamW", lr0=0.01, nbs=4, close_mosaic=30, warmup_epochs=1)
+    results = read_results(yolo.trainer.csv)
+    assert results["train/box_loss"][-1] < 0.6 * results["train/box_loss"][0]
+    assert max(results["metrics/mAP50(B)"]) > 0.5
+    assert yolo.metrics.box.map50 == pytest.approx(max(results["metrics/mAP50(B)"]), abs=0.1)
+
+
+def test_best_file_validates_to_what_training_printed(run):
+    yolo = run(epochs=8, optimizer="AdamW", lr0=0.01, nbs=4)
+    printed = yolo.trainer.metrics["metrics/mAP50-95(B)"]
+    again = YOLO(yolo.trainer.best).val(imgsz=64, batch=8, workers=0, device="cpu", plots=False)
+    assert round(again.box.map, 5) == printed
+
+
+def test_same_seed_same_weights(run):
+    first, second = run(seed=3), run(seed=3)
+    assert same(state(first.trainer.last), state(second.trainer.last))
+    assert not same(state(first.trainer.last), state(run(seed=4).trainer.last))
+
+
+class Interrupt(KeyboardInterrupt):
+    pass
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(run, tiny_model, tiny_data, tmp_path):
+    # nbs = batch: every batch is a step, nothing is left over between epochs
+    common = {"epochs": 4, "nbs": 4, "close_mosaic": 1, "optimizer": "SGD"}
+    whole = run(name="whole", **common)
+
+    broken = YOLO(str(tiny_model))
+
+    def stop(trainer):
+        if trainer.epoch == 2:
+            raise Interrupt
+
+    broken.add_callback("on_train_epoch_start", stop)
+    with pytest.raises(Interrupt):
+        args = {"imgsz": 64, "batch": 4, "workers": 0, "device": "cpu", "plots": False} | common
+        broken.train(data=str(tiny_data), project=str(tmp_path / "runs"), name="broken", **args)
+    last = broken.trainer.last
+    assert load_checkpoint(last).can_resume
+    resumed = YOLO(str(last))
+    resumed.train(resume=True)
+    assert resumed.trainer.start_epoch == 2 and resumed.trainer.save_dir == broken.trainer.save_dir
+    history, expected = read_results(resumed.trainer.csv), read_results(whole.trainer.csv)
+    assert history == expected
+    assert same(state(resumed.trainer.last), state(whole.trainer.last))
+    with pytest.raises(ValueError, match="nothing to resume"):
+        YOLO(str(last)).train(resume=True)
+
+
+def test_nan_stops_with_the_batch_named_and_the_last_weights_kept(tiny_model, tiny_data, tmp_path):
+    yolo = YOLO(str(tiny_model))
+
+    def poison(trainer):
+        if trainer.epoch == 1:
+            with torch.no_grad():
+                next(trainer.model.parameters()).fill_(float("nan"))
+
+    yolo.add_callback("on_train_epoch_start", poison)
+    args = {"epochs": 3, "imgsz": 64, "batch": 4, "workers": 0, "device": "cpu", "plots": False}
+    with pytest.raises(TrainingError, match=r"batch 1 of epoch 2.*\.png"):
+        yolo.train(data=str(tiny_data), project=str(tmp_path), **args)
+    kept = state(yolo.trainer.last)
+    assert all(torch.isfinite(v).all() for v in kept.values() if v.is_floating_point())
+
+
+def test_callbacks_fire_in_order(run, tiny_model, tiny_data, tmp_path):
+    seen = []
+    yolo = YOLO(str(tiny_model))
+    for event in yolo.callbacks:
+        yolo.add_callback(event, lambda source, event=event: seen.append(event))
+    args = {"epochs": 1, "imgsz": 64, "batch": 12, "workers": 0, "device": "cpu", "plots": False}
+    yolo.train(data=str(tiny_data), project=str(tmp_path), **args)
+    assert seen == [
+        "on_pretrain_routine_start",
+        "on_pretrain_routine_end",
+        "on_train_start",
+        "on_train_epoch_start",
+        "on_train_batch_start",
+        "optimizer_step",
+        "on_before_zero_grad",
+        "on_params_update",
+        "on_batch_end",
+        "on_train_batch_end",
+        "on_train_epoch_end",
+        "on_val_start",
+        "on_val_batch_start",
+        "on_val_batch_end",
+        "on_val_end",
+        "on_model_save",
+        "on_fit_epoch_end",
+        "on_val_start",
+        "on_val_batch_start",
+        "on_val_batch_end",
+        "on_val_end",
+        "on_fit_epoch_end",
+        "on_train_end",
+        "teardown",
+    ]
+
+
+@pytest.mark.parametrize("freeze", [2, [0, 1]])
+def test_frozen_layers_stay(run, freeze):
+    yolo = run(freeze=freeze, seed=0)
+    fresh = run(epochs=1, freeze=freeze, seed=0, lr0=0.0, optimizer="SGD", warmup_bias_lr=0.0, name="fresh")
+    a, b = state(yolo.trainer.last), state(fresh.trainer.last)
+    frozen = [k for k in a if k.startswith(("model.0.", "model.1.")) and k.endswith(("weight", "bias"))]
+    assert frozen and all(torch.equal(a[k], b[k]) for k in frozen)
+    assert not torch.equal(a["model.2.conv.weight"], b["model.2.conv.weight"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rect": True},
+        {"cos_lr": True, "optimizer": "RMSProp", "lr0": 1e-3},
+        {"single_cls": True},
+        {"fraction": 0.5},
+        {"multi_scale": True},
+        {"mixup": 1.0, "degrees": 20.0, "perspective": 0.0005, "shear": 3.0, "flipud": 0.5, "bgr": 0.5},
+        {"cache": "ram", "mosaic": 0.0},
+        {"val": False},
+        {"classes": [0]},
+        {"batch": 50},
+        {"workers": 2},
+        {"imgsz": 70},
+    ],
+    ids=str,
+)
+def test_options_train(run, options):
+    yolo = run(**options)
+    results = read_results(yolo.trainer.csv)
+    assert results["epoch"] == [1, 2]
+    assert all(math.isfinite(v) for values in results.values() for v in values)
+    if options.get("fraction"):
+        assert len(yolo.trainer.train_loader.dataset) == 6
+    if options.get("imgsz"):
+        assert yolo.trainer.args.imgsz == 96
+
+
+def test_time_ends_a_run(run):
+    yolo = run(epochs=10_000, time=2 / 3600)
+    assert 1 <= yolo.trainer.record.epochs < 1000
+
+
+def test_patience_ends_a_run(run):
+    yolo = run(epochs=30, patience=2, optimizer="SGD", lr0=0.0, warmup_bias_lr=0.0)
+    assert yolo.trainer.record.epochs < 30
+
+
+def test_training_goes_on_from_the_weights_one_has(run, tiny_data, tmp_path):
+    first = run(epochs=3, optimizer="AdamW", lr0=0.01, nbs=4)
+    still = {"optimizer": "SGD", "lr0": 0.0, "warmup_bias_lr": 0.0, "epochs": 1}
+    before = state(first.trainer.best)
+    again = run(model=first.trainer.best, **still)
+    key = "model.2.conv.weight"
+    assert torch.equal(state(again.trainer.last)[key], before[key])
+    by_option = run(pretrained=str(first.trainer.best), **still)
+    assert torch.equal(state(by_option.trainer.last)[key], before[key])
+    fresh = run(model=first.trainer.best, pretrained=False, **still)
+    assert not torch.equal(state(fresh.trainer.last)[key], before[key])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "nowhere.yaml"}, "nowhere.yaml"),
+        ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"batch": -1}, "batch=-1"),
+        ({"optimizer": "Lion"}, "Lion"),
+        ({"device": "0,1"}, "one device"),
+    ],
+)
+def test_mistakes_are_named_and_leave_no_folder(tiny_model, tiny_data, tmp_path, options, message):
+    args = {"data": str(tiny_data), "epochs": 1, "imgsz": 64, "workers": 0, "device": "cpu", "project": str(tmp_path / "r")}
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        YOLO(str(tiny_model)).train(**(args | options))
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,49 @@
+"""What the tests of kit, documents and packaging share: a copy of the kit to work in, and commands run there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# options of train.py for a run of seconds that still passes every station
+TINY = "--epochs=1 --imgsz=32 --batch=2 --workers=0 --fraction=0.02 --plots=false --device=cpu".split()  # noqa: SIM905
+
+
+def copy_kit(target: Path) -> Path:
+    """train/ and dataset/ in a new folder, so that runs and caches stay out of the tree."""
+    for name in ("train", "dataset"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("*.cache", "__pycache__"))
+    return target
+
+
+def python_path(tools: Path) -> dict[str, str]:
+    """Environment in which `python` and `yolo` are this interpreter and this tree, installed or not."""
+    tools.mkdir(parents=True, exist_ok=True)
+    lines = {"python": f'exec "{sys.executable}" "$@"', "yolo": f'exec "{sys.executable}" -m ultralytics "$@"'}
+    for name, line in lines.items():
+        script = tools / name
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return {
+        **os.environ,
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONIOENCODING": "utf-8",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str], code: int = 0) -> str:
+    """Standard output and error of a command that must end with `code`."""
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=dict(env), capture_output=True, text=True, encoding="utf-8", timeout=600
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode == code, f"{command} ended with {done.returncode}:\n{text[-4000:]}"
+    return text

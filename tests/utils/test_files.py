@@ -1,0 +1,192 @@
+"""Files: YAML and its errors, whole-or-nothing writing, numbering, finding."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ultralytics.utils.files import (
+    YamlError,
+    atomic_write,
+    did_you_mean,
+    find_file,
+    increment_path,
+    yaml_load,
+    yaml_save,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("", {}),
+        ("# only a comment\n", {}),
+        ("a: 1\nb: [x, 2.5]\n", {"a": 1, "b": ["x", 2.5]}),
+        ("lr: 1e-3\nbig: 1E5\nc: .5e1\nd: -2.e+1", {"lr": 0.001, "big": 1e5, "c": 5.0, "d": -20.0}),
+        ("e: 1e\nv: 1e3x", {"e": "1e", "v": "1e3x"}),  # not numbers
+        ("n: 名字 🙂", {"n": "名字 🙂"}),
+        ("\ufeffa: 1", {"a": 1}),  # byte order mark of Windows editors
+        ("a: x\x00\x1by", {"a": "xy"}),  # control characters are dropped, as 8.3.0 does
+        ("0: person\n1: car", {0: "person", 1: "car"}),
+    ],
+)
+def test_yaml_load(text, data, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_bytes(text.encode())
+    assert yaml_load(file) == data
+
+
+def test_yaml_load_gbk(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_bytes("names: [苹果]".encode("gbk"))
+    assert yaml_load(file) == {"names": ["苹果"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: 1\nb: [1, 2\nc: 3\n", r"a\.yaml:3: this is not YAML"),
+        ("a: 1\n\tb: 2\n", r"a\.yaml:2: this is not YAML"),
+        ("- a\n- b\n", r"a\.yaml: expected lines of the form 'key: value'"),
+        ("just text", "'just text'"),
+        ("a: !!python/object/apply:os.getcwd []", r"a\.yaml:1"),  # no code runs
+    ],
+)
+def test_yaml_load_errors(text, says, tmp_path):
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(YamlError, match=says):
+        yaml_load(tmp_path / "a.yaml")
+
+
+def test_yaml_load_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"b\.yaml"):
+        yaml_load(tmp_path / "b.yaml")
+
+
+def test_yaml_round_trip(tmp_path):
+    data = {
+        "z": Path("a/b"),
+        "a": (1, 2),
+        "n": np.float32(0.5),
+        "f": np.float64(0.1),
+        "arr": np.array([1, 2]),
+        "none": None,
+        "yes": True,
+        "small": 1e-5,
+        "names": {0: "红细胞", 1: "yes", 2: "1e3"},
+    }
+    file = tmp_path / "new" / "a.yaml"
+    yaml_save(file, data)
+    back = yaml_load(file)
+    assert back == {
+        "z": str(Path("a/b")),
+        "a": [1, 2],
+        "n": 0.5,
+        "f": 0.1,
+        "arr": [1, 2],
+        "none": None,
+        "yes": True,
+        "small": 1e-5,
+        "names": {0: "红细胞", 1: "yes", 2: "1e3"},
+    }
+    assert list(back) == list(data)
+    assert "红细胞" in file.read_text(encoding="utf-8")
+
+
+def test_atomic_write_keeps_the_old_content_on_failure(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+    with pytest.raises(RuntimeError, match="half"), atomic_write(file, "w") as f:
+        f.write("new, but not all of it")
+        raise RuntimeError("half way")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_atomic_write_replaces_at_the_end(tmp_path):
+    file = tmp_path / "deep" / "a.bin"
+    with atomic_write(file) as f:
+        f.write(b"12")
+        assert not file.exists()
+    assert file.read_bytes() == b"12"
+    with atomic_write(file) as f:
+        f.write(b"3")
+        assert file.read_bytes() == b"12"
+    assert file.read_bytes() == b"3"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes and needs rights for links")
+def test_atomic_write_mode_and_links(tmp_path):
+    mask = os.umask(0o022)
+    try:
+        with atomic_write(tmp_path / "real", "w") as f:
+            f.write("x")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o644
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with atomic_write(tmp_path / "link", "w") as f:
+        f.write("y")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "y"
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "exist_ok", "free"),
+    [
+        ([], "train", False, "train"),
+        (["train/"], "train", False, "train2"),
+        (["train/", "train2/", "train3/"], "train", False, "train4"),
+        (["train/", "train3/"], "train", False, "train2"),
+        (["train/"], "train", True, "train"),
+        (["of.py"], "of.py", False, "of2.py"),  # an existing file keeps its suffix
+        (["v1.5/"], "v1.5", False, "v1.52"),  # a folder has none
+    ],
+)
+def test_increment_path(there, asked, exist_ok, free, tmp_path):
+    for name in there:
+        if name.endswith("/"):
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).touch()
+    assert increment_path(tmp_path / asked, exist_ok) == tmp_path / free
+    assert not (tmp_path / free).exists() or exist_ok
+
+
+def test_find_file(tmp_path, monkeypatch):
+    first, second, here = tmp_path / "first", tmp_path / "second", tmp_path / "here"
+    for path in (first / "sub" / "a.yaml", second / "a.yaml", second / "b[1].yaml", here / "c.yaml"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(here)
+    folders = [first, second]
+    assert find_file("a.yaml", folders) == first / "sub" / "a.yaml"
+    assert find_file("sub/a.yaml", folders) == first / "sub" / "a.yaml"
+    assert find_file("b[1].yaml", folders) == second / "b[1].yaml"
+    assert find_file("c.yaml", folders) == Path("c.yaml")
+    (here / "a.yaml").touch()
+    assert find_file("a.yaml", folders) == Path("a.yaml")  # as given comes first
+    with pytest.raises(FileNotFoundError) as e:
+        find_file("A1.yaml", folders, "recipe")
+    for part in ("no recipe 'A1.yaml'", str(here), str(first), str(second), "'a.yaml'"):
+        assert part in str(e.value)
+    with pytest.raises(FileNotFoundError, match=r"is a folder, not a recipe; did you mean '.*a\.yaml'"):
+        find_file(second, folders, "recipe")
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "text"),
+    [
+        ("epoch", ["epochs", "patience"], "; did you mean 'epochs'?"),
+        ("EPOCHS", ["epochs"], "; did you mean 'epochs'?"),
+        ("zzz", ["epochs"], ""),
+        ("hsv", ["hsv_h", "hsv_s", "mosaic"], "; did you mean 'hsv_s' or 'hsv_h'?"),
+    ],
+)
+def test_did_you_mean(word, known, text):
+    assert did_you_mean(word, known) == text

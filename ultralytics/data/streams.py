@@ -1,0 +1,132 @@
+"""What sources hand out (`Batch`), and the live ones: cameras and network streams, each read by a thread of its own."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+BUFFERED_FRAMES = 30
+DEFAULT_FPS = 30.0  # of cameras that do not say
+
+
+class Clip(NamedTuple):
+    """Where a frame of a video or stream stands."""
+
+    frame: int  # number of the frame, from 1
+    fps: float  # of the frames that are read: the video's own rate over vid_stride
+    path: str  # of the video
+
+
+class Batch(NamedTuple):
+    """Pictures that go through the network together; the four lists run in parallel."""
+
+    paths: list[str]
+    images: list[np.ndarray]  # (H, W, 3) uint8 BGR each
+    infos: list[str]  # beginning of the log line of each
+    clips: list[Clip | None]  # None for still pictures
+    tensor: Any = None  # (B, 3, H, W) float RGB in 0..1 if a tensor was given: it goes in as it is
+
+
+class LiveStreams:
+    """Frames of several cameras or network streams; a batch holds the next frame of each that is still running.
+
+    Args:
+        addresses: camera numbers and addresses that OpenCV opens.
+        vid_stride: take every n-th frame.
+        buffer: keep up to 30 frames waiting; otherwise only the newest one is kept, the others are dropped.
+
+    Raises:
+        ConnectionError: one of them cannot be opened (when the iteration starts).
+    """
+
+    is_live = True
+    is_tensor = False
+    has_video = True
+
+    def __init__(self, addresses: list[str | int], vid_stride: int = 1, buffer: bool = False) -> None:
+        self.addresses = addresses
+        self.vid_stride = vid_stride
+        self.buffer = buffer
+
+    def __iter__(self) -> Iterator[Batch]:
+        readers: list[_Reader] = []
+        try:
+            for address in self.addresses:
+                readers.append(_Reader(address, self.vid_stride, self.buffer))
+            while True:
+                batch = Batch([], [], [], [])
+                for i, reader in enumerate(readers):
+                    image = reader.next()
+                    if image is None:
+                        continue
+                    batch.paths.append(reader.name)
+                    batch.images.append(image)
+                    batch.infos.append(f"{i}: ")
+                    batch.clips.append(Clip(reader.taken, reader.fps, reader.name))
+                if not batch.images:
+                    return
+                yield batch
+        finally:
+            for reader in readers:
+                reader.close()
+
+
+class _Reader:
+    """One stream and its thread."""
+
+    def __init__(self, address: str | int, vid_stride: int, buffer: bool) -> None:
+        self.name = re.sub(r"[^\w.-]+", "_", str(address))  # fit for a file name
+        self.taken = 0
+        self._video = cv2.VideoCapture(address)
+        if not self._video.isOpened():
+            self._video.release()
+            raise ConnectionError(
+                f"The stream '{address}' cannot be opened. Is the camera there, is the address reachable?"
+            )
+        self.fps = (self._video.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS) / vid_stride
+        self._stride, self._buffer = vid_stride, buffer
+        self._frames: deque[np.ndarray] = deque(maxlen=BUFFERED_FRAMES if buffer else 1)
+        self._changed = threading.Condition()
+        self._running = True
+        self._thread = threading.Thread(target=self._read, daemon=True, name=f"stream {address}")
+        self._thread.start()
+
+    def next(self) -> np.ndarray | None:
+        """The next frame, waiting for it; None when the stream has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frames or not self._running)
+            if not self._frames:
+                return None
+            self._changed.notify_all()
+            self.taken += 1
+            return self._frames.popleft()
+
+    def close(self) -> None:
+        """End the thread and let go of the camera."""
+        with self._changed:
+            self._running = False
+            self._changed.notify_all()
+        self._thread.join(timeout=5)
+        self._video.release()
+
+    def _read(self) -> None:
+        try:
+            while self._running and all(self._video.grab() for _ in range(self._stride)):
+                ok, image = self._video.retrieve()
+                if not ok:
+                    break
+                with self._changed:
+                    if self._buffer:  # wait for room rather than lose a frame
+                        self._changed.wait_for(lambda: len(self._frames) < BUFFERED_FRAMES or not self._running)
+                    self._frames.append(image)
+                    self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._running = False
+                self._changed.notify_all()

@@ -1,0 +1,1 @@
+"""The run itself: the model object users touch, training, validation and prediction loops."""

@@ -1,0 +1,66 @@
+"""Events that a run fires, and the users' functions that wait for them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+Callback = Callable[[Any], None]
+
+EVENTS = (
+    # training, with the trainer as the only argument
+    "on_pretrain_routine_start",
+    "on_pretrain_routine_end",
+    "on_train_start",
+    "on_train_epoch_start",
+    "on_train_batch_start",
+    "optimizer_step",
+    "on_before_zero_grad",
+    "on_batch_end",
+    "on_train_batch_end",
+    "on_train_epoch_end",
+    "on_fit_epoch_end",
+    "on_model_save",
+    "on_train_end",
+    "on_params_update",
+    "teardown",
+    # validation, with the validator
+    "on_val_start",
+    "on_val_batch_start",
+    "on_val_batch_end",
+    "on_val_end",
+    # prediction, with the predictor
+    "on_predict_start",
+    "on_predict_batch_start",
+    "on_predict_postprocess_end",
+    "on_predict_batch_end",
+    "on_predict_end",
+)
+
+
+class Callbacks(dict[str, list[Callback]]):
+    """Functions by event; an event that does not exist is an error, since its function would never run."""
+
+    def __init__(self, given: dict[str, list[Callback]] | None = None) -> None:
+        super().__init__({event: [] for event in EVENTS})
+        for event, functions in (given or {}).items():
+            for function in functions:
+                self.add(event, function)
+
+    def add(self, event: str, function: Callback) -> None:
+        """Call `function` whenever `event` fires, after those already there.
+
+        Raises:
+            ValueError: there is no such event.
+        """
+        if event not in self:
+            near = difflib.get_close_matches(event, EVENTS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(EVENTS)}"
+            raise ValueError(f"there is no event '{event}'; {hint}")
+        self[event].append(function)
+
+    def run(self, event: str, source: Any) -> None:
+        """Call the functions that wait for `event` with the object that fires it."""
+        for function in self[event]:
+            function(source)

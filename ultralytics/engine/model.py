@@ -1,0 +1,277 @@
+"""YOLO: the one object users touch. A model file or a checkpoint goes in; train, val and predict come out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ultralytics.cfg import find_model_yaml, get_cfg, warn_unused
+from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
+from ultralytics.nn.tasks import BaseModel, guess_model_task
+from ultralytics.utils.settings import settings
+from ultralytics.utils.torch_utils import select_device
+
+# what a task is made of: module and the prefix of its classes; imported when it is needed
+TASKS = {"detect": ("ultralytics.models.yolo.detect", "Detection")}
+KEPT_ARGS = ("imgsz", "data", "task", "single_cls")  # settings of a checkpoint's training that later calls start from
+PREDICT_CONF = 0.25
+
+
+class YOLO:
+    """A network with everything that can be done with it.
+
+    Args:
+        model: a model file (`yolo11n.yaml`), a checkpoint (`best.pt`), or the name of a model file that ships.
+        task: only detect in this version; a checkpoint knows its own.
+        verbose: log the table of layers.
+
+    Raises:
+        FileNotFoundError: no such file; says where it was looked for. Nothing is downloaded.
+        ValueError: the file is not a model, or its task is not part of this version.
+
+    Attributes:
+        model: the network, a `torch.nn.Module`.
+        overrides: settings that every call starts from.
+        ckpt: contents of the checkpoint besides the network, None for a new network.
+        trainer, predictor, metrics: of the last call, None before.
+    """
+
+    def __init__(self, model: str | Path = "yolo11n.yaml", task: str | None = None, verbose: bool = False) -> None:
+        self.callbacks = Callbacks()
+        self.predictor: Any = None
+        self.trainer: Any = None
+        self.metrics: Any = None
+        self.ckpt: dict[str, Any] | None = None
+        self.ckpt_path: str | None = None
+        self.overrides: dict[str, Any] = {}
+        self._has_weights = False  # False while the weights are the random ones of a model file
+        name = str(model).strip()
+        if Path(name).suffix in (".yaml", ".yml"):
+            self._new(name, task, verbose)
+        else:
+            self._load(name)
+
+    def __call__(self, source: Any = None, stream: bool = False, **kwargs: Any) -> Any:
+        """Same as `predict`."""
+        return self.predict(source, stream, **kwargs)
+
+    # --------------------------------------------------------------------------------- what one does with it
+
+    def train(self, trainer: type | None = None, **kwargs: Any) -> Any:
+        """Train on `data=...`; afterwards this object holds the best weights.
+
+        Args:
+            trainer: a trainer class of one's own.
+            kwargs: any key of default.yaml; `resume=True` goes on with an interrupted run.
+
+        Returns:
+            Metrics of the best weights on the validation images (`DetMetrics`).
+        """
+        warn_unused(kwargs, "train", self.task)
+        base = self._base(kwargs.pop("cfg", None))
+        args = base | {"model": self.overrides["model"], "task": self.task} | kwargs | {"mode": "train"}
+        if args.get("resume") is True and self.ckpt_path:
+            args["resume"] = self.ckpt_path
+        self.trainer = (trainer or self._part("Trainer"))(overrides=args, _callbacks=self.callbacks)
+        if not args.get("resume"):
+            pretrained = args.get("pretrained", True)
+            start = load_checkpoint(pretrained).network if isinstance(pretrained, str | Path) else None
+            if start is None and self._has_weights and pretrained is not False:
+                start = self.model
+            self.trainer.model = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=start)
+        self.trainer.train()
+        finished = self.trainer.best if self.trainer.best.exists() else self.trainer.last
+        if finished.exists():
+            self._load(str(finished))
+        self.metrics = self.trainer.validator.metrics
+        return self.metrics
+
+    def val(self, validator: type | None = None, **kwargs: Any) -> Any:
+        """Validate on the split `split=val` of `data=...`, by default the data of training.
+
+        Returns:
+            Metrics (`DetMetrics`): `.box.map50`, `.box.map`, `.results_dict`, `.speed`, `.confusion_matrix`.
+        """
+        warn_unused(kwargs, "val", self.task)
+        args = self.overrides | {"rect": True} | kwargs | {"mode": "val"}
+        run = (validator or self._part("Validator"))(args=args, _callbacks=self.callbacks)
+        run(model=self.model)
+        self.metrics = run.metrics
+        self.metrics.confusion_matrix = run.confusion_matrix
+        return self.metrics
+
+    def predict(self, source: Any = None, stream: bool = False, predictor: type | None = None, **kwargs: Any) -> Any:
+        """Look for objects in images, videos, folders, arrays or tensors.
+
+        Args:
+            source: what to look at (see docs/reference); required.
+            stream: give results one by one from a generator, for videos and large folders.
+            predictor: a predictor class of one's own.
+            kwargs: any key of default.yaml. They hold for this call only.
+
+        Returns:
+            A list of `Results`, or a generator of them.
+        """
+        warn_unused(kwargs, "predict", self.task)
+        defaults = {"conf": PREDICT_CONF, "batch": 1, "save": False}
+        args = get_cfg(self.overrides | defaults | kwargs | {"mode": "predict"})
+        source = source if source is not None else args.source
+        if source is None:
+            raise ValueError("predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg")
+        self.predictor = (predictor or self._part("Predictor"))(model=self.model, args=args, callbacks=self.callbacks)
+        return self.predictor(source, stream=stream)
+
+    def embed(self, source: Any = None, stream: bool = False, **kwargs: Any) -> list[Tensor] | Iterator[Tensor]:
+        """One vector an image: averaged outputs of the layers `embed=[...]`, by default of the last but one."""
+        return self.predict(source, stream, **{"embed": [len(self.model.model) - 2], **kwargs})
+
+    def info(self, detailed: bool = False, verbose: bool = True) -> tuple[int, int, int, float]:
+        """(layers, parameters, parameters with gradient, GFLOPs at 640 pixels); logged when `verbose`."""
+        return self.model.info(detailed=detailed, verbose=verbose)
+
+    def fuse(self) -> YOLO:
+        """Merge normalisation layers into the convolutions, in place; for running, not for further training."""
+        self.model.fuse()
+        return self
+
+    def load(self, weights: str | Path | nn.Module) -> YOLO:
+        """Take over the weights whose name and shape fit."""
+        source = weights if isinstance(weights, nn.Module) else load_checkpoint(find_checkpoint(weights)).network
+        self.model.load(source)
+        self._has_weights = True
+        return self
+
+    def save(self, filename: str | Path = "saved_model.pt") -> Path:
+        """Write the network to a checkpoint and return its path."""
+        kept = {k: v for k, v in (self.ckpt or {}).items() if k in ("train_metrics", "train_results")}
+        save_checkpoint(filename, self.model, finished=True, train_args=dict(get_cfg(self._settings())), **kept)
+        return Path(filename)
+
+    def reset_weights(self) -> YOLO:
+        """Start again from random weights."""
+        for module in self.model.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(".dfl" not in name)
+        self.model.reset_constants() if hasattr(self.model, "reset_constants") else None
+        self._has_weights = False
+        return self
+
+    # --------------------------------------------------------------------------------- what it is
+
+    @property
+    def task(self) -> str:
+        """What the network does: detect."""
+        return self.model.task
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class names by number."""
+        return self.model.names
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: Any) -> YOLO:
+        """Move the network; later calls run there unless they name another device."""
+        place = select_device(device)
+        self.model.to(place)
+        self.overrides["device"] = str(place)
+        return self
+
+    def __repr__(self) -> str:
+        return f"YOLO({self.overrides['model']!r}, task={self.task!r}, classes={len(self.names)})"
+
+    # --------------------------------------------------------------------------------- callbacks
+
+    def add_callback(self, event: str, func: Callback) -> None:
+        """Call `func` with the trainer, validator or predictor whenever `event` fires."""
+        self.callbacks.add(event, func)
+
+    def clear_callback(self, event: str) -> None:
+        """Forget the functions that wait for `event`."""
+        self.callbacks[event] = []
+
+    def reset_callbacks(self) -> None:
+        """Forget all functions."""
+        self.callbacks = Callbacks()
+
+    # --------------------------------------------------------------------------------- inside
+
+    def _new(self, name: str, task: str | None, verbose: bool) -> None:
+        find_model_yaml(name)  # a missing file is told before anything is built
+        task = task or "detect"
+        self.overrides = {"model": name, "task": _checked_task(task)}
+        module, prefix = TASKS[task]
+        from ultralytics.nn import tasks  # the class is named by the task
+
+        self.model: BaseModel = getattr(tasks, f"{prefix}Model")(name, verbose=verbose)
+        self._settle(task)
+
+    def _load(self, name: str) -> None:
+        path = find_checkpoint(name)
+        checkpoint = load_checkpoint(path)
+        self.model = checkpoint.network
+        self.ckpt, self.ckpt_path = checkpoint.content, str(path)
+        task = checkpoint.train_args.get("task") or guess_model_task(self.model)
+        self.overrides = {k: checkpoint.train_args[k] for k in KEPT_ARGS if k in checkpoint.train_args}
+        self.overrides |= {"model": str(path), "task": _checked_task(task)}
+        self._has_weights = True
+        self._settle(task)
+
+    def _settle(self, task: str) -> None:
+        self.model.task = task
+        self.model.args = get_cfg(self._settings())  # the loss reads its gains here
+
+    def _settings(self) -> dict[str, Any]:
+        return {k: v for k, v in self.overrides.items() if k != "device"}
+
+    def _base(self, cfg: str | Path | None) -> dict[str, Any]:
+        if cfg is None:
+            return {k: v for k, v in self.overrides.items() if k != "model"}
+        from ultralytics.utils.files import yaml_load
+
+        return yaml_load(cfg)
+
+    def _part(self, role: str) -> type:
+        module, prefix = TASKS[self.task]
+        return getattr(importlib.import_module(module), f"{prefix}{role}")
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """The checkpoint as given, with .pt added where the suffix is missing, or in the settings' weights folder.
+
+    Raises:
+        FileNotFoundError: it is in neither place; says how to get it.
+        ValueError: the file is of another kind.
+    """
+    given = Path(name)
+    if not given.suffix:
+        given = given.with_suffix(".pt")
+    if given.suffix not in (".pt", ".pth"):
+        raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt)")
+    places = [given, Path(settings["weights_dir"]) / given.name]
+    for place in places:
+        if place.is_file():
+            return place
+    looked = " and ".join(str(p.absolute()) for p in places)
+    raise FileNotFoundError(
+        f"there is no checkpoint '{name}' (looked for {looked}). Nothing is downloaded: train one, for example with "
+        f"YOLO('{given.stem}.yaml'), or fetch the file yourself and give its path."
+    )
+
+
+def _checked_task(task: str) -> str:
+    if task not in TASKS:
+        raise ValueError(f"the task '{task}' is not part of this version; there is: {', '.join(TASKS)}")
+    return task

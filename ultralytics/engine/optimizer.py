@@ -1,0 +1,129 @@
+"""The optimiser of a run: parameter groups, the `auto` rule, learning-rate curve and warm-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ultralytics.utils import LOGGER
+from ultralytics.utils.torch_utils import one_cycle
+
+AUTO_LONG_RUN = 10_000  # optimiser steps from which `auto` prefers SGD over AdamW
+MIN_WARMUP_STEPS = 100
+_ADAMS = {name.lower(): name for name in ("Adam", "Adamax", "AdamW", "NAdam", "RAdam")}
+_FUSED = ("SGD", "Adam", "AdamW")  # have one kernel for all tensors on CPU and CUDA alike
+_NORMS = tuple(cls for name, cls in vars(nn).items() if isinstance(cls, type) and "Norm" in name)
+
+
+def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters as (biases, weights that decay, weights of normalisation layers), in the order of the modules."""
+    biases, weights, norms = [], [], []
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            full = f"{prefix}.{name}" if prefix else name
+            group = biases if "bias" in full else norms if isinstance(module, _NORMS) else weights
+            group.append(parameter)
+    return biases, weights, norms
+
+
+def auto_choice(num_classes: int, steps: float) -> tuple[str, float, float]:
+    """Optimiser, learning rate and momentum that `optimizer=auto` takes for a run of so many steps."""
+    if steps > AUTO_LONG_RUN:
+        return "SGD", 0.01, 0.9
+    return "AdamW", round(0.002 * 5 / (4 + num_classes), 6), 0.9
+
+
+def build_optimizer(model: nn.Module, name: str, lr: float, momentum: float, decay: float) -> Optimizer:
+    """Optimiser over the three groups of `parameter_groups`; only the second one decays.
+
+    Args:
+        model: its frozen parameters are included, they just never get a gradient.
+        name: SGD, Adam, Adamax, AdamW, NAdam, RAdam or RMSProp, in any case.
+        lr: initial learning rate.
+        momentum: momentum, or the first beta of the Adam family.
+        decay: weight decay of the second group.
+
+    Raises:
+        ValueError: another name.
+    """
+    biases, weights, norms = parameter_groups(model)
+    key = name.lower()
+    groups = [
+        {"params": biases, "weight_decay": 0.0},
+        {"params": weights, "weight_decay": decay},
+        {"params": norms, "weight_decay": 0.0},
+    ]
+    device = biases[0].device.type if biases else "cpu"
+    fused = {"fused": True} if device in ("cpu", "cuda") else {}
+    optimizer: Optimizer
+    if key in _ADAMS:
+        extra = fused if _ADAMS[key] in _FUSED else {}
+        optimizer = getattr(torch.optim, _ADAMS[key])(groups, lr=lr, betas=(momentum, 0.999), **extra)
+    elif key == "rmsprop":
+        optimizer = torch.optim.RMSprop(groups, lr=lr, momentum=momentum)
+    elif key == "sgd":
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=True, **fused)
+    else:
+        raise ValueError(f"optimizer={name} is unknown; take auto, SGD, RMSProp or one of {', '.join(_ADAMS.values())}")
+    LOGGER.info(
+        f"Optimiser {type(optimizer).__name__}(lr={lr:g}, momentum={momentum:g}): {len(weights)} weights with decay "
+        f"{decay:g}, {len(norms)} of normalisation layers and {len(biases)} biases without"
+    )
+    return optimizer
+
+
+def lr_curve(epochs: int, lrf: float, cosine: bool) -> Callable[[float], float]:
+    """Factor on the initial learning rate as a function of the epoch, from 1 down to `lrf`."""
+    if cosine:
+        return one_cycle(1.0, lrf, epochs)
+    return lambda epoch: max(1 - epoch / epochs, 0) * (1.0 - lrf) + lrf
+
+
+@dataclass
+class WarmUp:
+    """The first steps: rates rise from 0 (biases fall from `bias_lr`), momentum and accumulation rise as well.
+
+    Attributes:
+        steps: batches that it lasts, at least 100; -1 without warm-up.
+        bias_lr, momentum: where biases' rate and momentum start.
+        final_momentum: where momentum ends.
+        accumulate: batches per optimiser step after the warm-up.
+    """
+
+    steps: int
+    bias_lr: float
+    momentum: float
+    final_momentum: float
+    accumulate: float
+
+    @classmethod
+    def length(cls, epochs: float, batches_per_epoch: int) -> int:
+        """Number of batches that a warm-up of so many epochs lasts."""
+        return max(round(epochs * batches_per_epoch), MIN_WARMUP_STEPS) if epochs > 0 else -1
+
+    def apply(self, optimizer: Optimizer, step: int, factor: float) -> int:
+        """Set rates and momentum for batch number `step`; gives the batches per optimiser step for now.
+
+        Args:
+            optimizer: its groups are changed; group 0 holds the biases.
+            step: batches since the start of training, at most `steps`.
+            factor: the learning-rate curve at the present epoch.
+        """
+        share = [0, self.steps]
+        for index, group in enumerate(optimizer.param_groups):
+            start = self.bias_lr if index == 0 else 0.0
+            group["lr"] = float(np.interp(step, share, [start, group["initial_lr"] * factor]))
+            if "momentum" in group:
+                group["momentum"] = float(np.interp(step, share, [self.momentum, self.final_momentum]))
+        return max(1, round(float(np.interp(step, share, [1, self.accumulate]))))
+
+
+def steps_of_run(num_images: int, batch: int, nbs: int, epochs: int) -> int:
+    """Optimiser steps of a whole run, by which `auto` decides."""
+    return math.ceil(num_images / max(batch, nbs)) * epochs

@@ -1,0 +1,95 @@
+"""Files of a prediction run: pictures, videos, frames, labels and crops, each under a name of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ultralytics.data.streams import Clip
+from ultralytics.engine.results import Results
+from ultralytics.utils.plotting import write_image
+
+WRITABLE = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})  # other pictures are written as .jpg
+VIDEO_SUFFIX, VIDEO_CODE = (".mp4", "mp4v") if sys.platform == "darwin" else (".avi", "MJPG")
+
+
+class RunFiles:
+    """Writes what the settings `save`, `save_frames`, `save_txt`, `save_conf` and `save_crop` ask for.
+
+    Pictures of the same name from different folders get different names here: a.jpg, a_2.jpg, ...
+
+    Args:
+        folder: the run's folder; it is made with the first file.
+        args: the settings.
+        live: the source is made of streams, whose frames alternate.
+    """
+
+    def __init__(self, folder: Path, args: Any, live: bool) -> None:
+        self.folder = folder
+        self.args = args
+        self.live = live
+        self.labels = 0  # label files written
+        self.pictures = 0  # pictures and frames written
+        self._taken: set[str] = set()
+        self._clip_stems: dict[str, str] = {}
+        self._videos: dict[str, cv2.VideoWriter] = {}
+
+    def write(self, result: Results, drawn: np.ndarray | None, clip: Clip | None) -> None:
+        """Write the files of one picture; `drawn` is the picture with its boxes if `save` is set."""
+        args = self.args
+        stem = self._stem(result.path, clip)
+        numbered = stem if clip is None else f"{stem}_{clip.frame}"
+        if args.save and drawn is not None:
+            self._picture(stem, result.path, drawn, clip)
+        if args.save_txt:
+            file = Path(result.save_txt(self.folder / "labels" / f"{numbered}.txt", save_conf=bool(args.save_conf)))
+            self.labels += file.exists()
+        if args.save_crop:
+            result.save_crop(self.folder / "crops", f"{numbered}.jpg")
+
+    def close(self) -> None:
+        """Finish the videos."""
+        for video in self._videos.values():
+            video.release()
+        self._videos.clear()
+
+    def _picture(self, stem: str, path: str, drawn: np.ndarray, clip: Clip | None) -> None:
+        self.pictures += 1
+        if clip is None:
+            suffix = Path(path).suffix
+            write_image(self.folder / f"{stem}{suffix if suffix.lower() in WRITABLE else '.jpg'}", drawn)
+            return
+        if stem not in self._videos:
+            self._videos[stem] = self._open_video(stem, drawn, clip.fps)
+        self._videos[stem].write(drawn)
+        if self.args.save_frames:
+            write_image(self.folder / f"{stem}_frames" / f"{clip.frame}.jpg", drawn)
+
+    def _open_video(self, stem: str, drawn: np.ndarray, fps: float) -> cv2.VideoWriter:
+        if not self.live:
+            self.close()  # files are read one after the other: those before are complete
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"{stem}{VIDEO_SUFFIX}"
+        code = cv2.VideoWriter.fourcc(*VIDEO_CODE)
+        video = cv2.VideoWriter(str(file), code, fps, (drawn.shape[1], drawn.shape[0]))
+        if not video.isOpened():
+            raise OSError(f"{file}: OpenCV cannot write this video ({VIDEO_CODE}); save=False does without.")
+        return video
+
+    def _stem(self, path: str, clip: Clip | None) -> str:
+        """The name without suffix under which this picture's files go; all frames of a video have the same."""
+        if clip is not None and clip.frame > 1:
+            return self._clip_stems[clip.path]
+        wanted = Path(path).stem or "image"
+        stem, n = wanted, 2
+        while stem.casefold() in self._taken:
+            stem = f"{wanted}_{n}"
+            n += 1
+        self._taken.add(stem.casefold())
+        if clip is not None:
+            self._clip_stems[clip.path] = stem
+        return stem

@@ -1,0 +1,1 @@
+"""Model families; each task of a family is one file."""

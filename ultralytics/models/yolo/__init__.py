@@ -1,0 +1,1 @@
+"""YOLOv8 and YOLO11: one file a task."""

@@ -1,0 +1,216 @@
+"""D-LKA's depthwise deformable convolution: every tap of every output pixel reads the map at a place of its own.
+
+`deform_conv2d_depthwise` is the operator and chooses the path; `deform_conv2d_reference` is the formula of
+torchvision.ops.deform_conv2d for any number of groups, in plain gathers, for tests and for devices and exports that lack
+the fast path's operators. The fast path never holds the samples of more than a few image rows: they are read again
+from the map in the backward pass, which costs less than to write and read them.
+
+Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, T taps (kh * kw), P output pixels
+handled at once.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from ultralytics.nn.ops import rows
+
+Pair = tuple[int, int]
+
+
+def deform_conv2d_depthwise(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+) -> Tensor:
+    """Deformable convolution, one filter a channel, the same offsets for all channels; zeros outside the map.
+
+    Args:
+        x: (B, C, H, W), any float dtype and memory format; half types are computed in float32.
+        offset: (B, 2T, h, w) pixels, (row, column) interleaved tap by tap, taps in reading order of the kernel.
+            Any value is safe: infinite offsets read zeros, a NaN gives NaN or a finite value at its own pixel.
+        weight: (C, 1, kh, kw).
+        stride, padding, dilation: rows and columns, or one number for both.
+
+    Returns:
+        (B, C, h, w) in x's dtype; channels-last in memory where the fast path ran.
+
+    Raises:
+        ValueError: shapes do not fit together.
+    """
+    geometry = _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation))
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    offset = offset.to(torch.promote_types(dtype, offset.dtype))
+    with torch.autocast(device_type=x.device.type, enabled=False):
+        args = (x.to(dtype), offset, weight.to(dtype))
+        if not rows.supported(x):
+            return deform_conv2d_reference(*args, stride=stride, padding=padding, dilation=dilation).to(x.dtype)
+        if rows.wants_function(x, offset, weight):
+            return _DeformDepthwise.apply(*args, geometry).to(x.dtype)
+        return _forward(*args, geometry).to(x.dtype)
+
+
+def deform_conv2d_reference(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+) -> Tensor:
+    """As torchvision.ops.deform_conv2d without mask and bias, for weight (O, C/groups, kh, kw); dtypes as they come."""
+    g = _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation))
+    B, C = x.shape[:2]
+    row, column = g.points(offset)  # each (B, h, w, T)
+    row, column = row.movedim(3, 1).clamp(-1, g.H), column.movedim(3, 1).clamp(-1, g.W)
+    top, left = row.detach().floor(), column.detach().floor()
+    fy, fx = row - top, column - left
+    flat = x.flatten(2)
+
+    def pixel(r: Tensor, c: Tensor) -> Tensor:
+        inside = (r >= 0) & (r < g.H) & (c >= 0) & (c < g.W)
+        # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
+        index = r.long().clamp(0, g.H - 1) * g.W + c.long().clamp(0, g.W - 1)
+        values = flat.gather(2, index.view(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
+        return values * inside.unsqueeze(1)
+
+    samples = (
+        ((1 - fy) * (1 - fx)).unsqueeze(1).to(x.dtype) * pixel(top, left)
+        + ((1 - fy) * fx).unsqueeze(1).to(x.dtype) * pixel(top, left + 1)
+        + (fy * (1 - fx)).unsqueeze(1).to(x.dtype) * pixel(top + 1, left)
+        + (fy * fx).unsqueeze(1).to(x.dtype) * pixel(top + 1, left + 1)
+    )  # (B, C, T, h, w)
+    groups = C // weight.shape[1]
+    samples = samples.reshape(B, groups, weight.shape[1] * g.T, g.h * g.w)
+    filters = weight.reshape(1, groups, weight.shape[0] // groups, -1)
+    return (filters @ samples).reshape(B, weight.shape[0], g.h, g.w)
+
+
+class _Geometry:
+    """Sizes of one call, checked, and the place of every tap before its offset."""
+
+    def __init__(self, x: Tensor, offset: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> None:
+        self.B, self.C, self.H, self.W = x.shape
+        self.kh, self.kw = weight.shape[2:]
+        self.T = self.kh * self.kw
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        sizes = (self.H, self.W)
+        self.h, self.w = (
+            (sizes[i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i] + 1 for i in (0, 1)
+        )
+        wanted = (self.B, 2 * self.T, self.h, self.w)
+        if tuple(offset.shape) != wanted or self.C % weight.shape[1]:
+            raise ValueError(
+                f"deformable convolution of {tuple(x.shape)} with filters {tuple(weight.shape)} wants offsets {wanted} "
+                f"and channels divisible by {weight.shape[1]}; the offsets are {tuple(offset.shape)}"
+            )
+
+    def points(self, offset: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2T, h, w) offsets -> row and column of every sample, (B, h, w, T)."""
+        like = {"dtype": offset.dtype, "device": offset.device}
+        (sy, sx), (py, px), (dy, dx) = self.stride, self.padding, self.dilation
+        tap = torch.arange(self.T, device=offset.device)
+        tap_row = torch.div(tap, self.kw, rounding_mode="floor") * dy - py
+        tap_column = tap % self.kw * dx - px
+        row = torch.arange(self.h, **like).mul_(sy).view(-1, 1, 1) + tap_row  # (h, 1, T)
+        column = torch.arange(self.w, **like).mul_(sx).view(1, -1, 1) + tap_column  # (1, w, T)
+        last = offset.permute(0, 2, 3, 1)
+        return last[..., 0::2] + row, last[..., 1::2] + column
+
+
+def _pair(value: int | Pair) -> Pair:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _cells(offset: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Offsets -> cell in the framed map, fy, fx, and the points' rows and columns; each (B, h*w, T).
+
+    The frame of zeros round the map, one pixel wide, makes every read a plain one: whatever lies further out is clamped
+    onto it.
+    """
+    row, column = g.points(offset)
+    row, column = row.flatten(1, 2), column.flatten(1, 2)
+    y, x = row.clamp(-1, g.H), column.clamp(-1, g.W)
+    top, left = y.floor().clamp_(max=g.H - 1), x.floor().clamp_(max=g.W - 1)
+    # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
+    cell = (top.to(torch.int32) + 1).clamp_(0, g.H) * (g.W + 2) + (left.to(torch.int32) + 1).clamp_(0, g.W)
+    return cell, y - top, x - left, row, column
+
+
+def _framed(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, (H+2) * (W+2), C) with zeros all round."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).flatten(1, 2)
+
+
+def _taps(weight: Tensor) -> Tensor:
+    return weight.flatten(1).t().contiguous()  # (C, 1, kh, kw) -> (T, C)
+
+
+def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
+    tables, taps = _framed(x), _taps(weight)
+    cell, fy, fx, _, _ = _cells(offset, g)
+    out = x.new_empty(g.B, g.h * g.w, g.C)
+    step = rows.chunk_length(g.T * g.C, g.h * g.w)
+    for b in range(g.B):
+        for p in range(0, g.h * g.w, step):
+            at = slice(p, p + step)
+            corners = rows.corner_rows(cell[b, at].reshape(-1), g.W + 2, 1)
+            weights = rows.corner_weights(fy[b, at].reshape(-1), fx[b, at].reshape(-1)).to(x.dtype)
+            samples = rows.read(tables[b], corners, weights).view(-1, g.T, g.C)  # (P, T, C)
+            out[b, at] = samples.mul_(taps).sum(1)
+    return out.view(g.B, g.h, g.w, g.C).permute(0, 3, 1, 2)
+
+
+class _DeformDepthwise(torch.autograd.Function):
+    """`_forward` that keeps only its inputs, and reads the samples again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, offset: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+        ctx.save_for_backward(x, offset, weight)
+        ctx.geometry = geometry  # type: ignore[attr-defined]
+        return _forward(x, offset, weight, geometry)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        with torch.autocast(device_type=grad.device.type, enabled=False):
+            return *_backward(*ctx.saved_tensors, grad, ctx.geometry), None  # type: ignore[attr-defined]
+
+
+def _backward(
+    x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry
+) -> tuple[Tensor, Tensor, Tensor]:
+    tables, taps = _framed(x), _taps(weight)
+    cell, fy, fx, row, column = _cells(offset, g)
+    fy, fx = fy.to(x.dtype), fx.to(x.dtype)
+    grad = grad.permute(0, 2, 3, 1).reshape(g.B, -1, g.C).contiguous()
+    grad_x = x.new_empty(g.B, g.H, g.W, g.C)
+    grad_taps = torch.zeros_like(taps)
+    slope = x.new_empty(g.B, g.h * g.w, g.T, 2)
+    step = rows.chunk_length(4 * g.T * g.C, g.h * g.w)
+    for b in range(g.B):
+        cells = x.new_zeros((g.H + 2) * (g.W + 2), 4 * g.C)
+        for p in range(0, g.h * g.w, step):
+            at = slice(p, p + step)
+            here, down, right = cell[b, at].reshape(-1), fy[b, at].reshape(-1), fx[b, at].reshape(-1)
+            corners, weights = rows.corner_rows(here, g.W + 2, 1), rows.corner_weights(down, right)
+            part = grad[b, at].unsqueeze(1)  # (P, 1, C)
+            grad_taps += rows.read(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
+            part = (part * taps).view(-1, g.C)  # gradient of the samples, (P*T, C)
+            by_row, by_column = rows.slopes(tables[b], corners, down, right)
+            slope[b, at, :, 0] = by_row.mul_(part).sum(1).view(-1, g.T)
+            slope[b, at, :, 1] = by_column.mul_(part).sum(1).view(-1, g.T)
+            rows.spread_(cells, here, weights, part)
+        grad_x[b] = rows.gather_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
+    slope[..., 0] *= (row > -1) & (row < g.H)
+    slope[..., 1] *= (column > -1) & (column < g.W)
+    grad_offset = slope.view(g.B, g.h, g.w, 2 * g.T).permute(0, 3, 1, 2).to(offset.dtype)
+    return grad_x.permute(0, 3, 1, 2), grad_offset, grad_taps.t().reshape(weight.shape)

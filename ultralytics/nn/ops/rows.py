@@ -1,0 +1,78 @@
+"""Bilinear reads from a map stored as rows of channels, and their gradient: what sampling.py and deform.py share.
+
+A map is a table (R, C): one row a pixel, channels side by side, which is what channels-last memory holds. A sample reads the
+four rows round its point: the cell's top left row `cell` and the rows `step_x`, `step_y` and both further on, weighted with
+(1-fy)(1-fx), (1-fy)fx, fy(1-fx), fy fx. Whole rows are contiguous, so four reads cost four short copies, where channels-first
+memory costs 4 C scattered words. `embedding_bag` is just this weighted sum of rows, vectorised, without the four copies.
+
+Dimension letters: R rows of a table, S samples, C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_VALUES = 1 << 18  # samples x channels handled at once in a backward pass: about 1 MB of float32, the size of an L2 cache
+
+
+def chunk_length(values_per_item: int, total: int) -> int:
+    """How many of `total` items to handle at once when each holds this many values; all of them under torch.compile."""
+    if torch.compiler.is_compiling():  # the compiler unrolls loops and plans memory itself
+        return max(total, 1)
+    return max(1, min(total, CHUNK_VALUES // max(values_per_item, 1)))
+
+
+def corner_rows(cell: Tensor, step_y: int, step_x: int) -> Tensor:
+    """(S,) top left rows -> (S, 4) rows of the corners: top left, top right, bottom left, bottom right."""
+    return torch.stack((cell, cell + step_x, cell + step_y, cell + (step_y + step_x)), 1)
+
+
+def corner_weights(fy: Tensor, fx: Tensor) -> Tensor:
+    """(S,) fractions in [0, 1] -> (S, 4) weights of the corners; they sum to 1."""
+    bottom_right = fy * fx
+    top_right, bottom_left = fx - bottom_right, fy - bottom_right
+    return torch.stack((1 - fy - top_right, top_right, bottom_left, bottom_right), 1)
+
+
+def read(table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of four rows for every sample: table (R, C), corners and weights (S, 4) -> (S, C)."""
+    return F.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
+
+
+def slopes(table: Tensor, corners: Tensor, fy: Tensor, fx: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives (S, C) of `read` in the row and the column of the sample's point."""
+    gy, gx = 1 - fy, 1 - fx
+    by_row = read(table, corners, torch.stack((-gx, -fx, gx, fx), 1))
+    by_column = read(table, corners, torch.stack((-gy, gy, -fy, fy), 1))
+    return by_row, by_column
+
+
+def spread_(cells: Tensor, cell: Tensor, weights: Tensor, grad: Tensor) -> None:
+    """Add to `cells` (R, 4 C), in place, each sample's gradient (S, C) times its four weights at the row of its cell.
+
+    One write of 4 C values a sample instead of four of C; `gather_cells` sums the four parts where they belong, once.
+    """
+    parts = weights.unsqueeze(2) * grad.unsqueeze(1)  # (S, 4, C)
+    cells.index_add_(0, cell, parts.view(-1, cells.shape[1]))
+
+
+def gather_cells(cells: Tensor, height: int, width: int) -> Tensor:
+    """(height * width, 4 C) sums of `spread_` -> (height, width, C) gradient of the map."""
+    parts = cells.view(height, width, 4, -1)
+    grad = parts[:, :, 0].clone()
+    grad[:, 1:] += parts[:, :-1, 1]
+    grad[1:] += parts[:-1, :, 2]
+    grad[1:, 1:] += parts[:-1, :-1, 3]
+    return grad
+
+
+def supported(x: Tensor) -> bool:
+    """Whether the fast paths run here: embedding_bag with weights and an exact index_add_ exist on CPU and CUDA."""
+    return x.device.type in ("cpu", "cuda") and not torch.onnx.is_in_onnx_export()
+
+
+def wants_function(*tensors: Tensor) -> bool:
+    """Whether a custom backward is needed. A traced graph is made of plain operators, since it is saved without Python."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors) and not torch.jit.is_tracing()

@@ -1,0 +1,144 @@
+"""AKConv's sampling: the value of a map at N points for every output pixel, interpolated between the four nearest pixels.
+
+`sample_points` is the operator and chooses the path; `sample_points_reference` is the formula, one line a step, for tests
+and for devices and exports that lack the fast path's operators.
+
+Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, N points a pixel, S samples.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from ultralytics.nn.ops import rows
+
+
+def sample_points(x: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples of `x` at `points`, each point clamped to the map first, so that the four weights sum to 1.
+
+    Args:
+        x: (B, C, H, W), any float dtype and memory format; half types are interpolated in float32.
+        points: (B, 2N, h, w) in pixels of x: N row coordinates, then N column coordinates. At least float32 is used.
+            Infinite points are clamped like others; a NaN point reads inside the map and yields NaN or a finite value.
+
+    Returns:
+        (B, C, N, h, w) in x's dtype; in memory (B, h, w, N, C) where the fast path ran. The gradient of a coordinate
+        that was clamped is 0. Summation order of x's gradient on CUDA, and so its last digits, may vary.
+    """
+    _check(x, points)
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    points = points.to(torch.promote_types(dtype, points.dtype))
+    with torch.autocast(device_type=x.device.type, enabled=False):
+        if not rows.supported(x):
+            return sample_points_reference(x.to(dtype), points).to(x.dtype)
+        if rows.wants_function(x, points):
+            return _SamplePoints.apply(x.to(dtype), points).to(x.dtype)
+        return _forward(x.to(dtype), points).to(x.dtype)
+
+
+def sample_points_reference(x: Tensor, points: Tensor) -> Tensor:
+    """As `sample_points`, in four gathers that follow the formula; dtypes are used as they come."""
+    B, C, H, W = x.shape
+    n = points.shape[1] // 2
+    row, column = points[:, :n].clamp(0, H - 1), points[:, n:].clamp(0, W - 1)  # (B, N, h, w)
+    top, left = row.detach().floor().clamp(max=max(H - 2, 0)), column.detach().floor().clamp(max=max(W - 2, 0))
+    down, right = row - top, column - left
+    flat = x.flatten(2)
+
+    def pixel(r: Tensor, c: Tensor) -> Tensor:
+        # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
+        index = r.long().clamp(0, H - 1) * W + c.long().clamp(0, W - 1)
+        return flat.gather(2, index.view(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
+
+    def weighted(weight: Tensor, value: Tensor) -> Tensor:
+        return weight.unsqueeze(1).to(x.dtype) * value
+
+    return (
+        weighted((1 - down) * (1 - right), pixel(top, left))
+        + weighted((1 - down) * right, pixel(top, left + 1))
+        + weighted(down * (1 - right), pixel(top + 1, left))
+        + weighted(down * right, pixel(top + 1, left + 1))
+    )
+
+
+def _check(x: Tensor, points: Tensor) -> None:
+    if x.dim() != 4 or points.dim() != 4 or points.shape[1] % 2 or x.shape[0] != points.shape[0]:
+        raise ValueError(
+            f"sample_points wants x (B, C, H, W) and points (B, 2N, h, w) of the same batch, "
+            f"not {tuple(x.shape)} and {tuple(points.shape)}"
+        )
+
+
+def _cells(row: Tensor, column: Tensor, H: int, W: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Points of any one shape -> top left cell (int32, row * W + column), fy, fx."""
+    row, column = row.clamp(0, H - 1), column.clamp(0, W - 1)
+    top, left = row.floor().clamp_(max=max(H - 2, 0)), column.floor().clamp_(max=max(W - 2, 0))
+    # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
+    cell = top.to(torch.int32).clamp_(0, max(H - 2, 0)) * W + left.to(torch.int32).clamp_(0, max(W - 2, 0))
+    return cell, row - top, column - left
+
+
+def _steps(H: int, W: int) -> tuple[int, int]:
+    return (W if H > 1 else 0), (1 if W > 1 else 0)  # a map of one row has no row below: weight 0 falls on the row itself
+
+
+def _rows_columns(points: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 2N, h, w) -> row and column coordinates, each (B, h*w*N)."""
+    row, column = points.permute(0, 2, 3, 1).chunk(2, 3)
+    return row.flatten(1), column.flatten(1)
+
+
+def _forward(x: Tensor, points: Tensor) -> Tensor:
+    B, C, H, W = x.shape
+    n, (h, w) = points.shape[1] // 2, points.shape[2:]
+    table = x.permute(0, 2, 3, 1).reshape(-1, C)
+    cell, fy, fx = _cells(*_rows_columns(points), H, W)
+    cell = cell + torch.arange(0, B * H * W, H * W, dtype=torch.int32, device=x.device).view(-1, 1)
+    weights = rows.corner_weights(fy.view(-1), fx.view(-1)).to(x.dtype)
+    samples = rows.read(table, rows.corner_rows(cell.view(-1), *_steps(H, W)), weights)
+    return samples.view(B, h, w, n, C).permute(0, 4, 3, 1, 2)
+
+
+class _SamplePoints(torch.autograd.Function):
+    """`_forward` that keeps only x and the points, and finds cells and weights again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, points: Tensor) -> Tensor:
+        ctx.save_for_backward(x, points)
+        return _forward(x, points)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, points = ctx.saved_tensors  # type: ignore[attr-defined]
+        with torch.autocast(device_type=x.device.type, enabled=False):
+            return _backward(x, points, grad)
+
+
+def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    B, C, H, W = x.shape
+    n, (h, w) = points.shape[1] // 2, points.shape[2:]
+    tables = x.permute(0, 2, 3, 1).reshape(B, -1, C)
+    row, column = _rows_columns(points)
+    cell, fy, fx = _cells(row, column, H, W)  # each (B, h*w*N)
+    fy, fx = fy.to(x.dtype), fx.to(x.dtype)
+    grad = grad.permute(0, 3, 4, 2, 1).reshape(B, -1, C).contiguous()  # (B, h*w*N, C)
+    grad_x = x.new_empty(B, H, W, C)
+    slope = x.new_empty(2, B, h * w * n)
+    step = rows.chunk_length(4 * C, h * w * n)
+    for b in range(B):
+        cells = x.new_zeros(H * W, 4 * C)
+        for s in range(0, h * w * n, step):
+            at = slice(s, s + step)
+            corners = rows.corner_rows(cell[b, at], *_steps(H, W))
+            by_row, by_column = rows.slopes(tables[b], corners, fy[b, at], fx[b, at])
+            torch.sum(by_row.mul_(grad[b, at]), 1, out=slope[0, b, at])
+            torch.sum(by_column.mul_(grad[b, at]), 1, out=slope[1, b, at])
+            rows.spread_(cells, cell[b, at], rows.corner_weights(fy[b, at], fx[b, at]), grad[b, at])
+        grad_x[b] = rows.gather_cells(cells, H, W)
+    slope[0] *= (row >= 0) & (row <= H - 1)
+    slope[1] *= (column >= 0) & (column <= W - 1)
+    grad_points = slope.view(2, B, h, w, n).permute(1, 0, 4, 2, 3).reshape(points.shape).to(points.dtype)
+    return grad_x.permute(0, 3, 1, 2), grad_points

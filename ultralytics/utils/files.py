@@ -1,0 +1,192 @@
+"""Reading and writing of files: YAML with errors that name the line, whole-or-nothing writing, numbering, finding.
+
+Standard library only until a YAML file is read or written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+from ultralytics.utils import LOGGER
+
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]")  # YAML forbids them
+
+
+class YamlError(ValueError):
+    """A YAML file cannot be read, or is not a list of `key: value` lines."""
+
+
+def yaml_load(path: str | Path) -> dict[Any, Any]:
+    """Content of a YAML file whose top level is a mapping; an empty file gives {}.
+
+    Numbers follow YAML 1.2: `1e-3` is a number (YAML 1.1 reads it as text).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        YamlError: the text is not YAML (names the line), or its top level is not a mapping.
+    """
+    import yaml  # 20 ms that `yolo version` does not spend
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file '{path}' (looked in {path.absolute().parent})")
+    text = _CONTROL_CHARACTERS.sub("", _decoded(path))
+    try:
+        data = yaml.load(text, Loader=_yaml_loader())
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(e, "problem", None) or str(e).splitlines()[0]
+        raise YamlError(f"{path}{line}: this is not YAML: {problem}") from e
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise YamlError(f"{path}: expected lines of the form 'key: value', found {_short(data)}")
+    return data
+
+
+def yaml_save(path: str | Path, data: Mapping[Any, Any]) -> None:
+    """Write a mapping as YAML in its own order; paths become text, tuples lists, numpy numbers plain numbers."""
+    import yaml
+
+    text = yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True, width=120)
+    with atomic_write(path, "w") as f:
+        f.write(text)
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a file beside `path` for writing and move it over `path` at the end of the block.
+
+    Whoever looks at `path` sees the old or the new content, never a part; after an exception it is the old one.
+
+    Args:
+        path: the target; missing folders are made, a link is followed.
+        mode: "wb", or "w" for UTF-8 text.
+    """
+    target = Path(path).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with beside.open(mode.replace("w", "x"), **options) as f:
+            yield f
+            f.flush()
+            os.fsync(f.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def increment_path(path: str | Path, exist_ok: bool = False) -> Path:
+    """`path` if it is free (or `exist_ok`), else the first free one of path2, path3, ...; nothing is created.
+
+    The number of an existing file goes before its suffix: out.py, out2.py.
+    """
+    path = Path(path)
+    if exist_ok or not path.exists():
+        return path
+    suffix = path.suffix if path.is_file() else ""
+    stem = path.name.removesuffix(suffix) if suffix else path.name
+    number = 2
+    while (free := path.with_name(f"{stem}{number}{suffix}")).exists():
+        number += 1
+    return free
+
+
+def find_file(name: str | Path, folders: Sequence[Path], what: str = "file") -> Path:
+    """The file `name` as given, else the one of that name in or below one of `folders`.
+
+    Args:
+        name: path, or file name.
+        folders: where to look after the path as given, in this order.
+        what: the word for it in the error, such as "model file".
+
+    Raises:
+        FileNotFoundError: it is nowhere; the text lists where it was looked for, and names that are close.
+    """
+    given = Path(name).expanduser()
+    if given.is_file():
+        return given
+    for folder in folders:
+        if (direct := folder / given).is_file():
+            return direct
+        if given.parent == Path():
+            for below in sorted(folder.rglob(glob.escape(given.name))):
+                if below.is_file():
+                    return below
+    raise FileNotFoundError(_not_found(given, folders, what))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of an error message: "; did you mean 'epochs'?" with the nearest known words, or "" if none is near."""
+    by_lower = {name.lower(): name for name in sorted(known)}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=3)
+    ratios = {name: difflib.SequenceMatcher(None, word.lower(), name).ratio() for name in near}
+    # a word that is nearly the same leaves the others behind
+    best = [by_lower[name] for name in near if ratios[name] >= ratios[near[0]] - 0.15]
+    return f"; did you mean {' or '.join(map(repr, best))}?" if best else ""
+
+
+def _not_found(given: Path, folders: Sequence[Path], what: str) -> str:
+    if given.is_dir():
+        inside = sorted(given.glob("*.yaml"))
+        hint = f"; did you mean '{inside[0]}'?" if inside else ""
+        return f"'{given}' is a folder, not a {what}{hint}"
+    here = given.absolute().parent
+    known = {path.name for folder in folders for path in folder.rglob(f"*{given.suffix}") if path.is_file()}
+    known |= {path.name for path in here.glob(f"*{given.suffix}") if path.is_file()} if here.is_dir() else set()
+    places = ", ".join(map(str, [here, *folders]))
+    return f"there is no {what} '{given}' (looked in {places}){did_you_mean(given.name, known)}"
+
+
+def _decoded(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        # older Chinese editors write GBK; a class name read that way is right, and one that is not shows at once
+        LOGGER.warning("%s:%d is not UTF-8; reading the file as GBK", path, raw.count(b"\n", 0, e.start) + 1)
+        return raw.decode("gb18030", errors="replace")
+
+
+@cache
+def _yaml_loader() -> type:
+    import yaml
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        """Safe loader that knows exponents without a decimal point."""
+
+    exponent = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
+    return Loader
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        # subclasses such as numpy.float64 and string enums would not be written as numbers and text
+        for kind in (bool, int, float, str):
+            if isinstance(value, kind):
+                return value if type(value) is kind else kind(value)
+        return None
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy and torch
+        return _plain(value.tolist())
+    return str(value)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 40 else text[:37] + "...")

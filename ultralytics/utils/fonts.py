@@ -1,0 +1,85 @@
+"""Fonts for text outside ASCII: which file on this machine has the glyphs. Nothing is ever downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from ultralytics.utils import LOGGER
+
+# parts of the file names of fonts with Chinese, Japanese or Korean glyphs, best first: tried before all others
+CJK_FONT_NAMES = (
+    "notosanscjk", "notosanssc", "sourcehansans", "msyh", "pingfang", "hiragino sans gb", "wqy-microhei", "wqy-zenhei",
+    "stheiti", "simhei", "deng", "simsun", "meiryo", "yugoth", "malgun", "nanumgothic", "droidsansfallback", "unifont",
+    "arial unicode",
+)  # fmt: skip
+
+
+def font_for(text: str) -> Path | None:
+    """File of a font that has every character of `text`: matplotlib's own, else an installed one; None if none has."""
+    characters = frozenset(c for c in text if not c.isspace() and c.isprintable())
+    return _font_for(characters)
+
+
+def mpl_families(texts: Iterable[str]) -> list[str]:
+    """Names for matplotlib's `font.family` that together draw all `texts`, glyph by glyph."""
+    families = ["DejaVu Sans"]
+    for text in texts:
+        path = None if text.isascii() else font_for(text)
+        if path is not None and (family := _registered_family(path)) not in families:
+            families.append(family)
+    return families
+
+
+@lru_cache(maxsize=4096)
+def _font_for(characters: frozenset[str]) -> Path | None:
+    wanted = {ord(c) for c in characters}
+    for path in _font_files():
+        if wanted <= _glyphs(path):
+            return path
+    _warn_no_font()
+    return None
+
+
+@lru_cache(maxsize=1)
+def _warn_no_font() -> None:
+    LOGGER.warning(
+        "No font on this machine has all characters of the class names: pictures will show empty squares for some. "
+        "Install one that has them (for Chinese, for instance: apt install fonts-noto-cjk)."
+    )
+
+
+@lru_cache(maxsize=1)
+def _font_files() -> tuple[Path, ...]:
+    import matplotlib  # here, because plain ASCII pictures, the usual case, do without it
+    from matplotlib import font_manager
+
+    own = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    installed = [Path(f) for f in font_manager.findSystemFonts() if not f.lower().endswith((".afm", ".pcf.gz"))]
+
+    def rank(path: Path) -> tuple[int, str]:
+        name = path.name.lower()
+        return next((i for i, part in enumerate(CJK_FONT_NAMES) if part in name), len(CJK_FONT_NAMES)), str(path)
+
+    return (own, *sorted(installed, key=rank))
+
+
+@lru_cache(maxsize=512)
+def _glyphs(path: Path) -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        return frozenset(FT2Font(str(path)).get_charmap())
+    except (RuntimeError, OSError, ValueError):  # bitmap or damaged font files that FreeType refuses
+        return frozenset()
+
+
+def _registered_family(path: Path) -> str:
+    from matplotlib import font_manager
+
+    for entry in font_manager.fontManager.ttflist:
+        if Path(entry.fname) == path:
+            return str(entry.name)
+    font_manager.fontManager.addfont(str(path))
+    return str(font_manager.fontManager.ttflist[-1].name)

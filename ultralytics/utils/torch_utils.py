@@ -1,0 +1,207 @@
+"""Running networks: which device, which seed, the moving average of the weights, when to stop."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ultralytics.utils import LOGGER
+
+DeviceLike = str | int | torch.device | list | tuple | None
+
+
+def select_device(device: DeviceLike = None) -> torch.device:
+    """The device that the text, number or list names; None takes CUDA, else MPS, else the CPU.
+
+    Raises:
+        ValueError: the device is not on this machine, or several are named (one process drives one device here).
+    """
+    if isinstance(device, torch.device):
+        return device
+    text = "".join(c for c in str("" if device is None else device).lower() if c not in "()[]' ")
+    text = text.replace("none", "").removeprefix("cuda:")
+    if text in ("", "cuda"):
+        if torch.cuda.is_available():
+            return torch.device("cuda:0")
+        if text == "cuda":
+            raise ValueError("device=cuda: this machine has no usable CUDA device; use device=cpu")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if text == "cpu":
+        return torch.device("cpu")
+    if text == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("device=mps: Apple's Metal back end is not available here; use device=cpu")
+        return torch.device("mps")
+    if "," in text:
+        raise ValueError(f"device={device}: this version trains on one device; name one of them, such as device=0")
+    if not text.isdigit():
+        raise ValueError(f"device={device}: write cpu, mps, cuda or a GPU number such as 0")
+    if int(text) >= torch.cuda.device_count():
+        raise ValueError(f"device={device}: this machine has {torch.cuda.device_count()} CUDA devices; use device=cpu")
+    return torch.device(f"cuda:{text}")
+
+
+def describe_device(device: torch.device) -> str:
+    """One line for people: the device, its memory or threads, and the version of torch."""
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        what = f"{device} ({card.name}, {card.total_memory / 2**30:.1f} GiB)"
+    elif device.type == "cpu":
+        what = f"cpu ({torch.get_num_threads()} threads)"
+    else:
+        what = str(device)
+    return f"torch {torch.__version__} on {what}"
+
+
+def init_seeds(seed: int = 0, deterministic: bool = False) -> None:
+    """Seed Python, NumPy and torch; with `deterministic`, also ask torch for repeatable kernels where it has them."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.deterministic = deterministic
+
+
+@contextmanager
+def kept_rng() -> Iterator[None]:
+    """Inside, random numbers may be drawn; outside, the streams go on as if none had been."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def rng_state() -> dict[str, Any]:
+    """State of all random streams, in types that a checkpoint may hold."""
+    kind, keys, pos, has_gauss, cached = np.random.get_state()
+    version, words, gauss = random.getstate()
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(pos), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put back what `rng_state` took."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    kind, keys, pos, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), pos, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+def one_cycle(y1: float = 0.0, y2: float = 1.0, steps: int = 100) -> Any:
+    """Function of the epoch that goes from y1 to y2 along half a cosine wave in `steps`."""
+    return lambda x: max((1 - math.cos(x * math.pi / steps)) / 2, 0) * (y2 - y1) + y1
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The network itself, out of DataParallel, DistributedDataParallel or torch.compile."""
+    while True:
+        inner = getattr(model, "_orig_mod", None) or (model.module if is_parallel(model) else None)
+        if inner is None:
+            return model
+        model = inner
+
+
+def is_parallel(model: nn.Module) -> bool:
+    """True for a DataParallel or DistributedDataParallel wrapper."""
+    return isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+
+
+def intersect_dicts(da: dict[str, Tensor], db: dict[str, Tensor], exclude: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """Entries of `da` whose name is in `db` with the same shape and holds none of the `exclude` texts."""
+    return {
+        key: value
+        for key, value in da.items()
+        if key in db and value.shape == db[key].shape and not any(text in key for text in exclude)
+    }
+
+
+class ModelEMA:
+    """Exponential moving average of a network's weights and buffers; the network that is validated and saved.
+
+    The decay grows with the number of updates u as decay * (1 - exp(-u / tau)), so that early epochs count.
+    Integer buffers are left as they were at the start.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.9999, tau: float = 2000, updates: int = 0) -> None:
+        self.ema = deepcopy(unwrap(model)).eval()
+        self.updates = updates
+        self.enabled = True
+        self._decay, self._tau = decay, tau
+        for parameter in self.ema.parameters():
+            parameter.requires_grad_(False)
+
+    def decay(self, updates: int) -> float:
+        """Share of the old average that stays at update number `updates`."""
+        return self._decay * (1 - math.exp(-updates / self._tau))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average one step towards `model`."""
+        if not self.enabled:
+            return
+        self.updates += 1
+        new = unwrap(model).state_dict()
+        pairs = [(v, new[k].detach()) for k, v in self.ema.state_dict().items() if v.dtype.is_floating_point]
+        # one fused call over all tensors: on a CPU the loop over 499 small ones costs more than the arithmetic
+        torch._foreach_lerp_([v for v, _ in pairs], [m for _, m in pairs], 1 - self.decay(self.updates))
+
+    def update_attr(self, model: nn.Module, include: tuple[str, ...] = ()) -> None:
+        """Copy the plain attributes named in `include` (class names, settings) from `model`."""
+        for name in include:
+            if hasattr(model, name):
+                setattr(self.ema, name, getattr(model, name))
+
+
+class EarlyStopping:
+    """Says when `patience` epochs have passed without a better fitness; patience 0 or None never stops."""
+
+    def __init__(self, patience: int | None = 50) -> None:
+        self.best_fitness = 0.0
+        self.best_epoch = 0
+        self.patience = patience or float("inf")
+        self.possible_stop = False
+
+    def __call__(self, epoch: int, fitness: float | None) -> bool:
+        """Take the fitness of `epoch` (counted from 1); True when training should end."""
+        if fitness is None:
+            return False
+        if fitness >= self.best_fitness:
+            self.best_epoch, self.best_fitness = epoch, fitness
+        waited = epoch - self.best_epoch
+        self.possible_stop = waited >= self.patience - 1
+        if waited >= self.patience:
+            LOGGER.info(
+                f"Stopped early: no better result in {self.patience} epochs. The best was epoch {self.best_epoch}, "
+                "kept as best.pt. `patience=N` waits longer, `patience=0` never stops."
+            )
+            return True
+        return False
+
+    def state_dict(self) -> dict[str, float]:
+        """What a resumed run needs to go on counting."""
+        return {"best_fitness": self.best_fitness, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.best_fitness, self.best_epoch = state["best_fitness"], int(state["best_epoch"])
