@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-TEST = ["pytest>=8", "scikit-learn>=1.3", "scipy>=1.11"]
+TEST = ["pytest>=8", "setuptools>=77", "scikit-learn>=1.3", "scipy>=1.11"]
 
 
 def version() -> str:
@@ -47,7 +47,6 @@ setup(
         "pillow>=10",
         "matplotlib>=3.8",
         "tqdm>=4.66",
-        "einops>=0.7",
     ],
     extras_require={"test": TEST, "dev": [*TEST, "ruff", "mypy", "types-PyYAML", "types-tqdm"]},
     entry_points={"console_scripts": ["yolo = ultralytics.cli:entrypoint", "ultralytics = ultralytics.cli:entrypoint"]},

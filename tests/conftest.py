@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# nets this small are slower with several threads; set before anything imports torch, and for child processes too
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import socket
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -75,13 +76,19 @@ def test_every_folder_of_code_is_a_package(described: dict[str, Any]) -> None:
 def test_requirements_cover_the_imports(described: dict[str, Any]) -> None:
     """Everything that the package imports is asked for, and everything asked for is imported."""
     named = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
-    optional = {"triton", "scipy", "psutil"}  # used where they are, not needed
-    imported = set()
-    for file in (ROOT / "ultralytics").rglob("*.py"):
-        imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.M))
+    optional = {"triton", "scipy", "psutil", "pandas"}  # used where they are, not needed
+    imported = set().union(*(imports(file) for file in (ROOT / "ultralytics").rglob("*.py")))
     outside = {name for name in imported if name not in sys.stdlib_module_names} - {"ultralytics"} - optional
     asked = {re.split(r"[<>=]", line)[0] for line in described["install_requires"]}
     assert {named.get(name, name) for name in outside} == asked
+
+
+def imports(file: Path) -> set[str]:
+    """First parts of the names of all modules that a file imports, at the top or later."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}
 
 
 def test_licence_is_whole() -> None:

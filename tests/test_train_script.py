@@ -57,6 +57,16 @@ def test_mistyped_words(kit: ModuleType, words: list[str], message: str) -> None
         kit.read_words(words)
 
 
+def test_a_resumed_run_keeps_its_own_settings(kit: ModuleType) -> None:
+    words = ["--resume", "runs/detect/train/weights/last.pt"]
+    settings = kit.with_defaults(kit.read_words(words))
+    assert settings == {"resume": words[1], "model": words[1]}
+    settings = kit.with_defaults(kit.read_words(["--resume", "--model", "last.pt", "--device", "cpu"]))
+    assert settings == {"resume": True, "model": "last.pt", "device": "cpu"}
+    with pytest.raises(ValueError, match=r"last\.pt"):
+        kit.with_defaults(kit.read_words(["--resume"]))
+
+
 def test_defaults_are_options_of_the_package(kit: ModuleType) -> None:
     from ultralytics.cfg import find_model_yaml, get_cfg
 

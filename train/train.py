@@ -42,11 +42,11 @@ def main(words: list[str]) -> None:
     from ultralytics.cfg import find_data_yaml, get_cfg
 
     try:
-        settings = {**DEFAULTS, **read_words(words)}
-        settings.update({key: str(in_kit(settings[key])) for key in ("model", "data")}, mode="train")
+        settings = with_defaults(read_words(words))
         get_cfg(settings)  # options and dataset before anything slow, so that a slip costs no time
-        find_data_yaml(settings["data"])
-        YOLO(settings.pop("model")).train(**settings)
+        if "data" in settings:
+            find_data_yaml(str(settings["data"]))
+        YOLO(str(settings.pop("model"))).train(**settings)
     except (ValueError, FileNotFoundError, KeyError) as e:
         # the package's own errors are worded for the user; of any other the traceback is of use
         ours = type(e).__module__ != "builtins" or (isinstance(e, FileNotFoundError) and e.errno is None)
@@ -80,6 +80,24 @@ def read_words(words: list[str]) -> dict[str, object]:
         if given is None and not option(name).is_flag:
             raise OptionError(f"--{name} needs a value: {option(name).line()}")
     return {name: True if text is None else parse_option(name, text) for name, text in texts.items()}
+
+
+def with_defaults(given: dict[str, object]) -> dict[str, object]:
+    """The options given and, for the rest, DEFAULTS; files named after those of this folder are found here.
+
+    Raises:
+        OptionError: --resume says nothing about which run.
+    """
+    from ultralytics.cfg import OptionError
+
+    if not given.get("resume"):
+        settings = {**DEFAULTS, **given}
+        return {**settings, **{key: str(in_kit(settings[key])) for key in ("model", "data")}}
+    # the interrupted run has its own settings, which the defaults must not replace
+    model = given.get("model") or given["resume"]
+    if model is True:
+        raise OptionError('--resume needs the run to go on with, such as "--resume runs/detect/train/weights/last.pt"')
+    return {**given, "model": str(model)}
 
 
 def in_kit(file: object) -> object:

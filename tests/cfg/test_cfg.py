@@ -32,19 +32,19 @@ from ultralytics.utils.settings import Settings
 
 # what 8.3.0 has, in its order: an args.yaml, a checkpoint and a script of either package must mean the same in both
 CONTRACT = """
-task=detect mode=train model=None data=None epochs=100 time=None patience=100 batch=16 imgsz=640 save=True save_period=-1
-cache=False device=None workers=8 project=None name=None exist_ok=False pretrained=True optimizer=auto verbose=True seed=0
-deterministic=True single_cls=False rect=False cos_lr=False close_mosaic=10 resume=False amp=True fraction=1.0 profile=False
-freeze=None multi_scale=False overlap_mask=True mask_ratio=4 dropout=0.0 val=True split=val save_json=False
-save_hybrid=False conf=None iou=0.7 max_det=300 half=False dnn=False plots=True source=None vid_stride=1
-stream_buffer=False visualize=False augment=False agnostic_nms=False classes=None retina_masks=False embed=None
-show=False save_frames=False save_txt=False save_conf=False save_crop=False show_labels=True show_conf=True
+task=detect mode=train model=None data=None epochs=100 time=None patience=100 batch=16 imgsz=640 save=True
+save_period=-1 cache=False device=None workers=8 project=None name=None exist_ok=False pretrained=True optimizer=auto
+verbose=True seed=0 deterministic=True single_cls=False rect=False cos_lr=False close_mosaic=10 resume=False amp=True
+fraction=1.0 profile=False freeze=None multi_scale=False overlap_mask=True mask_ratio=4 dropout=0.0 val=True split=val
+save_json=False save_hybrid=False conf=None iou=0.7 max_det=300 half=False dnn=False plots=True source=None
+vid_stride=1 stream_buffer=False visualize=False augment=False agnostic_nms=False classes=None retina_masks=False
+embed=None show=False save_frames=False save_txt=False save_conf=False save_crop=False show_labels=True show_conf=True
 show_boxes=True line_width=None format=torchscript keras=False optimize=False int8=False dynamic=False simplify=True
 opset=None workspace=4 nms=False lr0=0.01 lrf=0.01 momentum=0.937 weight_decay=0.0005 warmup_epochs=3.0
 warmup_momentum=0.8 warmup_bias_lr=0.1 box=7.5 cls=0.5 dfl=1.5 pose=12.0 kobj=1.0 label_smoothing=0.0 nbs=64
 hsv_h=0.015 hsv_s=0.7 hsv_v=0.4 degrees=0.0 translate=0.1 scale=0.5 shear=0.0 perspective=0.0 flipud=0.0 fliplr=0.5
-bgr=0.0 mosaic=1.0 mixup=0.0 copy_paste=0.0 copy_paste_mode=flip auto_augment=randaugment erasing=0.4 crop_fraction=1.0
-cfg=None tracker=botsort.yaml
+bgr=0.0 mosaic=1.0 mixup=0.0 copy_paste=0.0 copy_paste_mode=flip auto_augment=randaugment erasing=0.4
+crop_fraction=1.0 cfg=None tracker=botsort.yaml
 """
 
 
@@ -354,9 +354,9 @@ def test_other_ranks_join_the_folder(here, monkeypatch):
 
 @pytest.fixture
 def own_models(here, monkeypatch):
-    """A package's model folder with two files, and an empty current folder."""
+    """A package's model folder with a few files, and an empty current folder."""
     folder = here / "package" / "models"
-    for name in ("11/yolo11.yaml", "add/yolov8-ACmix.yaml", "add/yolov8-ACmix-P5.yaml"):
+    for name in ("11/yolo11.yaml", "v8/yolov8-p6.yaml", "add/yolov8-ACmix.yaml", "add/yolov8-ACmix-P5.yaml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("nc: 1", encoding="utf-8")
     monkeypatch.setattr(cfg, "_MODELS", folder)
@@ -368,6 +368,8 @@ def own_models(here, monkeypatch):
     [
         ("yolo11n.yaml", [], "package/models/11/yolo11.yaml"),
         ("yolo11.yaml", [], "package/models/11/yolo11.yaml"),
+        ("yolov8x6.yaml", [], "package/models/v8/yolov8-p6.yaml"),
+        ("yolov8x-p6.yaml", [], "package/models/v8/yolov8-p6.yaml"),
         ("yolov8s-ACmix.yaml", [], "package/models/add/yolov8-ACmix.yaml"),
         ("yolov8x-ACmix-P5.yaml", [], "package/models/add/yolov8-ACmix-P5.yaml"),
         ("yolo11n.yaml", ["yolo11n.yaml", "yolo11.yaml"], "yolo11n.yaml"),  # 8.3.0 ignores it
@@ -387,7 +389,7 @@ def test_model_files(name, local, found, own_models, here):
     ("name", "says"),
     [
         ("yolov8-acmix.yaml", "did you mean 'yolov8-ACmix.yaml'"),
-        ("yolo11n.yml", "did you mean"),
+        ("yolo11.yml", "did you mean 'yolo11.yaml'"),
         ("other.yaml", "looked in"),
         ("best", "such as 'best.yaml'"),
     ],

@@ -44,6 +44,7 @@ MODES = ("train", "val", "predict", "export", "track", "benchmark")
 _MODELS = ROOT / "cfg" / "models"
 _DATASETS = ROOT / "cfg" / "datasets"
 _SCALE_LETTER = re.compile(r"(yolov?\d+)[nslmx]")
+_P6_NAME = re.compile(r"(yolov[58])[nslmx]6(?=\.\w+$)")  # yolov8x6.yaml is the older way to write yolov8x-p6.yaml
 
 # names of earlier versions: today's name, and whether the value turns round
 _RENAMED = {
@@ -181,7 +182,7 @@ def find_model_yaml(name: str | Path) -> Path:
     """
     _expect_yaml(name, "model file")
     given = Path(name).expanduser()
-    unscaled = given.with_name(_SCALE_LETTER.sub(r"\1", given.name, count=1))
+    unscaled = given.with_name(_SCALE_LETTER.sub(r"\1", _P6_NAME.sub(r"\1-p6", given.name), count=1))
     for candidate in (given, unscaled):
         if candidate.is_file():
             return candidate
@@ -209,8 +210,8 @@ def data_root(yaml_file: str | Path, path: str | Path | None) -> list[Path]:
     yaml_file = Path(yaml_file).resolve()
     path = Path(path or "").expanduser()
     if path.is_absolute() or _DATASETS not in yaml_file.parents:
-        return [yaml_file.parent / path]
-    return [Path(settings["datasets_dir"]).expanduser().absolute() / path, Path.cwd() / path]
+        return [(yaml_file.parent / path).resolve()]
+    return [(Path(settings["datasets_dir"]).expanduser() / path).resolve(), path.resolve()]
 
 
 def check_imgsz(

@@ -95,6 +95,8 @@ def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
         return {i: f"class_{i}" for i in range(nc)}
     if isinstance(names, (list, tuple)):
         names = dict(enumerate(names))
+    if isinstance(names, Mapping):
+        names = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in names.items()}
     if not isinstance(names, Mapping) or not names:
         raise DatasetError(f"{where}: names is {names!r}, but must be a list of names or 'number: name' lines.")
     if sorted(names, key=str) != sorted(range(len(names)), key=str):

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from ultralytics.data.augment import GREY, Format, LetterBox, Objects, Picture, TrainAugment
+from ultralytics.data.augment import Format, LetterBox, Picture, TrainAugment
 from ultralytics.data.check import DatasetError
 
 from ultralytics.data.images import ImageStore, available_memory, find_images, load_resized, resized_shape
 from ultralytics.data.labels import CORRUPT, LabelTable, load_labels
+from ultralytics.data.warp import GREY, Objects
 from ultralytics.utils import LOGGER
 from ultralytics.utils.settings import settings_dir
 
@@ -243,11 +244,10 @@ class YOLODataset(Dataset):
     def _objects(self, index: int, h: int, w: int) -> Objects:
         table, row = self.table, self.rows[index]
         first, last = table.object_offsets[row : row + 2].tolist()
-        size = np.array([w, h], np.float32)
         xy, wh = table.boxes[first:last, :2], table.boxes[first:last, 2:]
-        boxes = np.concatenate([xy - wh / 2, xy + wh / 2], 1) * np.tile(size, 2)
+        boxes = np.concatenate([xy - wh / 2, xy + wh / 2], 1) * np.array([w, h, w, h], np.float32)
         offsets = table.point_offsets[first : last + 1]
-        points = table.points[offsets[0] : offsets[-1]] * size
+        points = table.points[offsets[0] : offsets[-1]] * np.array([w, h], np.float32)
         cls = table.cls[first:last]
         objects = Objects(cls.astype(np.float32), boxes, points, offsets - offsets[0])
         if self.classes is not None:

@@ -74,7 +74,9 @@ def load_source(
     addresses = _live_addresses(source)
     if addresses:
         return LiveStreams(addresses, vid_stride, stream_buffer)
-    return FileSource(_entries(source), vid_stride, batch)
+    # pictures in memory are named by their place in the whole source
+    entries = [e if e.path else _Entry(e.kind, f"image{i}.jpg", e.content) for i, e in enumerate(_entries(source))]
+    return FileSource(entries, vid_stride, batch)
 
 
 class FileSource:
@@ -251,7 +253,7 @@ def _from_array(array: Array, where: str) -> Array:
 
 
 def _entries(source: Any) -> list[_Entry]:
-    """All that a source means, in its order."""
+    """All that a source means, in its order; pictures in memory have an empty path."""
     if isinstance(source, (list, tuple)):
         if not source:
             raise ValueError("The source is an empty list: there is nothing to predict.")
@@ -264,8 +266,7 @@ def _entries(source: Any) -> list[_Entry]:
         entries = [_Entry("object", str(getattr(source, "filename", "")), _from_pil(source))]
     else:
         raise TypeError(f"{type(source).__name__} cannot be predicted. Give {ACCEPTED}.")
-    # pictures in memory are numbered by their place in the whole source
-    return [e if e.path else _Entry(e.kind, f"image{i}.jpg", e.content) for i, e in enumerate(entries)]
+    return entries
 
 
 def _from_text(text: str) -> list[_Entry]:

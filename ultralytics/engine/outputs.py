@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +86,17 @@ class RunFiles:
         """The name without suffix under which this picture's files go; all frames of a video have the same."""
         if clip is not None and clip.frame > 1:
             return self._clip_stems[clip.path]
-        wanted = Path(path).stem or "image"
-        stem, n = wanted, 2
-        while stem.casefold() in self._taken:
-            stem = f"{wanted}_{n}"
-            n += 1
+        wanted, kind = Path(path).stem or "image", Path(path).suffix.lstrip(".").lower() or "image"
+        tries = (name for n in count(2) for name in (f"{wanted}_{n}", f"{wanted}_{kind}_{n}"))
+        stem = next(name for name in chain([wanted], tries) if self._free(name.casefold(), clip is not None))
         self._taken.add(stem.casefold())
         if clip is not None:
             self._clip_stems[clip.path] = stem
         return stem
+
+    def _free(self, name: str, is_clip: bool) -> bool:
+        """True if neither this name is taken nor one of its frames', which are called <name>_<number>."""
+        frame = re.fullmatch(r"(.+)_\d+", name)
+        if name in self._taken or (frame and frame[1] in {s.casefold() for s in self._clip_stems.values()}):
+            return False
+        return not (is_clip and any(re.fullmatch(rf"{re.escape(name)}_\d+", taken) for taken in self._taken))

@@ -176,6 +176,7 @@ class BasePredictor:
             else:
                 with stages["postprocess"]:
                     self.results = self.postprocess(preds, im, batch.images, batch.paths)
+        self.results = [_plain(result) for result in self.results]
         return tuple(im.shape)
 
     def _hand_out(
@@ -250,6 +251,17 @@ def ready_network(model: nn.Module, device: torch.device, half: bool) -> nn.Modu
     network = (network.half() if half else network.float()).to(memory_format=torch.channels_last)
     _READY[model] = (key, network)
     return network
+
+
+def _plain(result: Any) -> Any:
+    """The result with tensors that may be changed and learned from, which torch forbids for those of inference mode."""
+    if isinstance(result, Tensor):
+        return result.clone()
+    for name in result.COMPONENTS:
+        part = getattr(result, name)
+        if part is not None and isinstance(part.data, Tensor) and part.data.is_inference():
+            part.data = part.data.clone()
+    return result
 
 
 def _fingerprint(model: nn.Module) -> tuple[Any, ...]:

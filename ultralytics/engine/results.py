@@ -253,10 +253,12 @@ class Results:
         annotator = Annotator(self.orig_img if img is None else img, line_width, font_size, font, pil)
         if self.boxes is not None and boxes:
             found = self.boxes.numpy()
-            for i in reversed(range(len(found))):  # the surest last, on top of the others
-                label = self._label(found, i, conf) if labels else ""
-                color = colors(found.cls[i] if color_mode == "class" else i, bgr=True)
-                annotator.box_label(found.xyxy[i], label, color)
+            order = range(len(found))[::-1]  # the surest last, on top of the others
+            annotator.boxes(
+                found.xyxy[::-1],
+                [self._label(found, i, conf) if labels else "" for i in order],
+                [colors(found.cls[i] if color_mode == "class" else i, bgr=True) for i in order],
+            )
         drawn = annotator.result()
         if save:
             write_image(filename or self._default_file(), drawn)
@@ -354,7 +356,9 @@ class Results:
 
     def to_csv(self, normalize: bool = False, decimals: int = 5) -> str:
         """`summary` as CSV text, the corners in columns `x1`, `y1`, `x2`, `y2`."""
-        rows = [{**row, **row.pop("box")} for row in self.summary(normalize, decimals)]
+        rows = self.summary(normalize, decimals)
+        for row in rows:
+            row |= row.pop("box")
         columns = list(rows[0]) if rows else ["name", "class", "confidence", "x1", "y1", "x2", "y2"]
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")

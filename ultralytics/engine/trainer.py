@@ -428,7 +428,7 @@ class BaseTrainer:
         self.run_callbacks("on_fit_epoch_end")
 
     def _zero_metrics(self) -> dict[str, float]:
-        names = [*self.validator.metrics.keys, *self.label_loss_items(prefix="val")]
+        names = [*self.validator.metric_keys, *self.label_loss_items(prefix="val")]
         return dict.fromkeys(names, 0.0)
 
     def _fit_epochs_into_time(self, elapsed: float) -> None:

@@ -39,6 +39,8 @@ class BaseValidator:
     stats, confusion_matrix, save_dir, batch_i, training.
     """
 
+    metric_keys: tuple[str, ...] = ()  # columns of results.csv that come from the metrics
+
     def __init__(
         self,
         dataloader: Any = None,

@@ -29,6 +29,8 @@ Names = Mapping[int, str]
 
 DPI = 160
 MAX_NAMED_CLASSES = 30  # more classes than this get numbers or nothing instead of names, figures and legend entries
+MAX_NAMED_BARS = 100
+MANY_CLASSES = 12  # from here on the bars of labels.jpg get a row of their own
 MAX_DRAWN_BOXES = 1000
 SMOOTHING_SIGMA = 3.0  # epochs
 
@@ -43,13 +45,16 @@ def plot_labels(boxes: Any, cls: Any, names: Names, path: str | Path) -> None:
         path: the file to write, usually `labels.jpg`.
     """
     xywh, classes = _array(boxes).reshape(-1, 4), _array(cls).reshape(-1).astype(int)
-    with _figure(path, names.values(), (11, 10)) as fig:
-        axes = fig.subplots(2, 2)
-        _class_bars(axes[0, 0], classes, names)
-        _box_outlines(axes[0, 1], xywh, classes)
-        _heat(axes[1, 0], xywh[:, 0], xywh[:, 1], "Box centres", ("x / image width", "y / image height"))
-        axes[1, 0].invert_yaxis()  # as in the image: y grows downwards
-        _heat(axes[1, 1], xywh[:, 2], xywh[:, 3], "Box sizes", ("width / image width", "height / image height"))
+    many = len(names) > MANY_CLASSES  # their bars get the whole width
+    with _figure(path, names.values(), (14 if many else 11, 10)) as fig:
+        axes = fig.subplot_mosaic(
+            [["bars"] * 3, ["shapes", "centres", "sizes"]] if many else [["bars", "shapes"], ["centres", "sizes"]]
+        )
+        _class_bars(axes["bars"], classes, names)
+        _box_outlines(axes["shapes"], xywh, classes)
+        _heat(axes["centres"], xywh[:, 0], xywh[:, 1], "Box centres", ("x / image width", "y / image height"))
+        axes["centres"].invert_yaxis()  # as in the image: y grows downwards
+        _heat(axes["sizes"], xywh[:, 2], xywh[:, 3], "Box sizes", ("width / image width", "height / image height"))
 
 
 def plot_results(file: str | Path, path: str | Path | None = None) -> None:
@@ -123,7 +128,7 @@ def plot_mc_curve(
         path: the file to write.
         ylabel: what the values are.
     """
-    y = _array(values).reshape(len(class_index), -1)
+    y = _array(values).reshape(len(class_index), _array(confidence).size)
     legend = [_name(names, c) for c in class_index]
     mean = "all classes"
     if y.size:
@@ -154,7 +159,8 @@ def plot_confusion_matrix(matrix: Any, names: Names | Sequence[str], path: str |
     side = min(max(4.5, 0.42 * n + 2.5), 18)  # inches
     with _figure(path, labels, (side * 1.15, side)) as fig:
         ax = fig.subplots()
-        image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=1 if normalize else max(float(values.max(initial=0)), 1))
+        top = 1.0 if normalize else max(float(values.max(initial=0)), 1.0)
+        image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=top)
         fig.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
         ax.set(
             xlabel="True",
@@ -165,20 +171,14 @@ def plot_confusion_matrix(matrix: Any, names: Names | Sequence[str], path: str |
             np.clip(0.5 * 72 * side / n, 4, 10)
         )  # points: fits the cells, which take three quarters of the side
         step = 1 if n <= 100 else math.ceil(n / 50)
-        ax.set_xticks(range(0, n, step), labels[::step], rotation=90 if n > 4 else 0, fontsize=size)
+        ax.set_xticks(range(0, n, step), labels[::step], rotation=_turned(labels, size, 0.6 * side), fontsize=size)
         ax.set_yticks(range(0, n, step), labels[::step], fontsize=size)
         ax.set_xticks(np.arange(n + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
         ax.grid(which="minor", color="0.9", linewidth=0.5)
         ax.tick_params(which="minor", length=0)
         if n <= MAX_NAMED_CLASSES:
-            _write_cells(
-                ax,
-                shown,
-                "{:.2f}" if normalize else "{:.0f}",
-                float(np.nanmax(shown)) if np.isfinite(shown).any() else 1.0,
-                size,
-            )
+            _write_cells(ax, shown, "{:.2f}" if normalize else "{:.0f}", top, size)
 
 
 def gaussian_smooth(values: Any, sigma: float = SMOOTHING_SIGMA) -> Array:
@@ -213,15 +213,22 @@ def _class_bars(ax: Any, classes: Array, names: Names) -> None:
     counts = np.bincount(classes, minlength=nc)
     ax.bar(range(nc), counts, color=[_rgb(i) for i in range(nc)], width=0.8)
     ax.set(title=f"Instances per class ({len(classes)} in all)", ylabel="instances", xlim=(-0.6, nc - 0.4))
-    if nc <= MAX_NAMED_CLASSES:
-        ax.set_xticks(
-            range(nc), [_name(names, i) for i in range(nc)], rotation=90 if nc > 5 else 0, fontsize=9 if nc <= 12 else 7
-        )
-        if nc <= 12:
-            for i, count in enumerate(counts):
-                ax.text(i, count, str(count), ha="center", va="bottom", fontsize=8)
-    else:
+    if nc > MAX_NAMED_BARS:
         ax.set_xlabel("class number")
+        return
+    labels = [_name(names, i) for i in range(nc)]
+    size = 9.0 if nc <= 40 else 7.0
+    ax.set_xticks(range(nc), labels, rotation=_turned(labels, size, 11 if nc > MANY_CLASSES else 4), fontsize=size)
+    if nc <= 40:
+        for i, count in enumerate(counts):
+            ax.text(i, count, str(count), ha="center", va="bottom", fontsize=8)
+
+
+def _turned(labels: Sequence[str], size: float, inches: float) -> int:
+    """Angle of the labels of an axis of this length: upright where they would run into each other."""
+    # a letter is about 0.6 of the font size wide, a Chinese character all of it; 72 points are an inch
+    widest = max((sum(0.6 if c.isascii() else 1.0 for c in label) for label in labels), default=0) * size
+    return 90 if widest + size > inches * 72 / max(len(labels), 1) else 0
 
 
 def _box_outlines(ax: Any, xywh: Array, classes: Array) -> None:
@@ -236,9 +243,9 @@ def _box_outlines(ax: Any, xywh: Array, classes: Array) -> None:
 
 
 def _heat(ax: Any, x: Array, y: Array, title: str, axis_labels: tuple[str, str]) -> None:
-    counts, _, _ = np.histogram2d(x, y, bins=50, range=((0, 1), (0, 1)))
+    counts, _, _ = np.histogram2d(x, y, bins=40, range=((0, 1), (0, 1)))
     image = ax.imshow(
-        np.ma.masked_equal(counts.T, 0), origin="lower", extent=(0, 1, 0, 1), cmap="viridis_r", aspect="equal"
+        np.ma.masked_equal(counts.T, 0), origin="lower", extent=(0, 1, 0, 1), cmap="YlGnBu", aspect="equal"
     )
     ax.set(title=title, xlabel=axis_labels[0], ylabel=axis_labels[1])
     ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03, label="boxes")
@@ -264,7 +271,8 @@ def _draw_curves(
     title: str,
     path: str | Path,
 ) -> None:
-    px, py = _array(x), _array(curves).reshape(len(class_index), -1)
+    px = _array(x)
+    py = _array(curves).reshape(len(class_index), px.size)
     named = 0 < len(class_index) <= MAX_NAMED_CLASSES
     with _figure(path, legend, (9, 6)) as fig:
         ax = fig.subplots()

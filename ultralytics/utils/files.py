@@ -41,7 +41,7 @@ def yaml_load(path: str | Path) -> dict[Any, Any]:
         raise FileNotFoundError(f"there is no file '{path}' (looked in {path.absolute().parent})")
     text = _CONTROL_CHARACTERS.sub("", _decoded(path))
     try:
-        data = yaml.load(text, Loader=_yaml_loader())
+        data = yaml.load(text, Loader=_yaml_classes()[0])
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -58,7 +58,7 @@ def yaml_save(path: str | Path, data: Mapping[Any, Any]) -> None:
     """Write a mapping as YAML in its own order; paths become text, tuples lists, numpy numbers plain numbers."""
     import yaml
 
-    text = yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.dump(_plain(data), Dumper=_yaml_classes()[1], sort_keys=False, allow_unicode=True, width=120)
     with atomic_write(path, "w") as f:
         f.write(text)
 
@@ -143,8 +143,9 @@ def _not_found(given: Path, folders: Sequence[Path], what: str) -> str:
         hint = f"; did you mean '{inside[0]}'?" if inside else ""
         return f"'{given}' is a folder, not a {what}{hint}"
     here = given.absolute().parent
-    known = {path.name for folder in folders for path in folder.rglob(f"*{given.suffix}") if path.is_file()}
-    known |= {path.name for path in here.glob(f"*{given.suffix}") if path.is_file()} if here.is_dir() else set()
+    ending = "*.y*ml" if given.suffix.lower() in (".yaml", ".yml") else f"*{given.suffix}"
+    known = {path.name for folder in folders for path in folder.rglob(ending) if path.is_file()}
+    known |= {path.name for path in here.glob(ending) if path.is_file()} if here.is_dir() else set()
     places = ", ".join(map(str, [here, *folders]))
     return f"there is no {what} '{given}' (looked in {places}){did_you_mean(given.name, known)}"
 
@@ -160,15 +161,20 @@ def _decoded(path: Path) -> str:
 
 
 @cache
-def _yaml_loader() -> type:
+def _yaml_classes() -> tuple[type, type]:
+    """Loader and dumper that know exponents without a decimal point: 1e-3 is a number, the text "1e3" gets quotes."""
     import yaml
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """Safe loader that knows exponents without a decimal point."""
+        pass
+
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        pass
 
     exponent = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
-    return Loader
+    for kind in (Loader, Dumper):
+        kind.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
+    return Loader, Dumper
 
 
 def _plain(value: Any) -> Any:

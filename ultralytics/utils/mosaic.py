@@ -101,19 +101,20 @@ def _draw_tile(
     crowded = len(boxes) > 25
     annotator = Annotator(
         tile,
-        line_width=max(round(side / (600 if crowded else 350)), 1),
+        line_width=max(round(side / (400 if crowded else 240)), 1),
         font_size=max(round(side / (45 if crowded else 36)), 11),
     )
-    for k, box in enumerate(boxes):
-        label = str(names.get(int(labels[k]), int(labels[k])))
-        if scores is not None:
-            label += f" {scores[k]:.1f}"
-        annotator.box_label(box, label, colors(labels[k], bgr=True))
+    texts = [str(names.get(int(c), int(c))) for c in labels]
+    if scores is not None:
+        texts = [f"{text} {score:.1f}" for text, score in zip(texts, scores, strict=True)]
+    annotator.boxes(boxes, texts, [colors(c, bgr=True) for c in labels])
     if title:
         longest = tile.shape[1] * 0.8
         while annotator.text_size(title)[0] > longest and len(title) > 4:
             title = ".." + title[4:]  # the end of a file name tells more than its beginning
-        annotator.text((4, 4), title, (255, 255, 255), plate=(60, 60, 60), below=True)
+        annotator.text(
+            (4, tile.shape[0] - 3), title, plate=(60, 60, 60)
+        )  # at the bottom: labels are on top of their boxes
     drawn = annotator.result()
     cv2.rectangle(drawn, (0, 0), (drawn.shape[1] - 1, drawn.shape[0] - 1), (255, 255, 255), 2)
     return drawn

@@ -88,10 +88,22 @@ class Annotator:
 
         Colours are BGR. The plate sits above the box, or inside it at the picture's edge, and never leaves the picture.
         """
-        x1, y1, x2, y2 = (round(float(v)) for v in box)
-        cv2.rectangle(self.im, (x1, y1), (x2, y2), color, self.lw, cv2.LINE_AA)
-        if label:
-            self.text((x1 - self.lw // 2, y1), label, txt_color or readable_on(color), plate=color)
+        self.boxes([box], [label], [color], txt_color)
+
+    def boxes(
+        self,
+        boxes: Sequence[Sequence[float] | Array] | Array,
+        labels: Sequence[str],
+        box_colors: Sequence[RGB],
+        txt_color: RGB | None = None,
+    ) -> None:
+        """As `box_label`, of many: first all rectangles, then all labels, so that no line runs through a name."""
+        corners = [tuple(round(float(v)) for v in box) for box in boxes]
+        for (x1, y1, x2, y2), color in zip(corners, box_colors, strict=True):
+            cv2.rectangle(self.im, (x1, y1), (x2, y2), color, self.lw)
+        for (x1, y1, _, _), label, color in zip(corners, labels, box_colors, strict=True):
+            if label:
+                self.text((x1 - self.lw // 2, y1), label, txt_color or readable_on(color), plate=color)
 
     def text(
         self,
@@ -164,7 +176,7 @@ class Annotator:
 def readable_on(color: RGB) -> RGB:
     """Black or white, whichever reads better on a BGR colour."""
     blue, green, red = color
-    return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)
+    return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 125 else (255, 255, 255)
 
 
 def write_image(path: str | Path, im: Array) -> None:

@@ -90,8 +90,8 @@ class DetectionTrainer(BaseTrainer):
     def plot_training_labels(self) -> None:
         from ultralytics.utils.charts import plot_labels
 
-        labels = self.train_loader.dataset.labels
-        plot_labels(labels.boxes, labels.cls, self.data["names"], self.save_dir / "labels.jpg")
+        table = self.train_loader.dataset.table
+        plot_labels(table.boxes, table.cls, self.data["names"], self.save_dir / "labels.jpg")
 
     def plot_metrics(self) -> None:
         from ultralytics.utils.charts import plot_results
@@ -101,6 +101,8 @@ class DetectionTrainer(BaseTrainer):
 
 class DetectionValidator(BaseValidator):
     """Average precision, precision, recall and confusion matrix over a split."""
+
+    metric_keys = tuple(DetMetrics().keys)
 
     def get_dataset(self) -> dict[str, Any]:
         if not self.args.data:

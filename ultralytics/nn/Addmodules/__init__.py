@@ -13,6 +13,8 @@ The text is the call that a model-file row is turned into:
     c2     channels that go out: the row's first argument, scaled by the model's width and rounded up to a multiple of 8
     n      the row's repeats, scaled by the model's depth; without it a repeated row becomes a Sequential of copies
     *args  the row's other arguments as written
+    ch     list of the channels of all inputs, for a head
+    legacy whether the network has YOLOv8's class branch rather than YOLO11's, for a head
 A feed without c2 says that the module keeps the channel count, or, where the class has a method
 `out_channels(c1, args) -> int`, that the class tells.
 """
@@ -25,8 +27,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T", bound=type)
-_WORDS = ("c1", "c2", "n", "*args")
-_SHIPPED = ("akconv", "acmix", "dlka")  # one file a paper; imported when the registry is first asked
+_WORDS = ("c1", "c2", "n", "*args", "ch", "legacy")
+_SHIPPED = ("akconv", "acmix", "dlka", "head")  # one file a paper, and heads; imported when the registry is first asked
 
 
 class RegistryError(ValueError):
@@ -64,7 +66,7 @@ def register(feed: str, *, names: tuple[str, ...] = (), paper: str = "", usage: 
     """Class decorator that lets model files name the class.
 
     Args:
-        feed: the constructor call in terms of c1, c2, n and *args, such as "c1, c2, n, *args" (see the top of this file).
+        feed: the constructor call in the words at the top of this file, such as "c1, c2, n, *args".
         names: further names for the same class; the class name itself is always one.
         paper: where the module comes from, shown by `yolo modules`.
         usage: an example row of a model file, shown by `yolo modules`.
@@ -75,7 +77,8 @@ def register(feed: str, *, names: tuple[str, ...] = (), paper: str = "", usage: 
     words = tuple(word.strip() for word in feed.split(","))
     unknown = [word for word in words if word not in _WORDS]
     if unknown:
-        raise RegistryError(f"feed '{feed}' holds {unknown}; it is made of {', '.join(_WORDS)}, such as 'c1, c2, *args'")
+        known = ", ".join(_WORDS)
+        raise RegistryError(f"feed '{feed}' holds {unknown}; it is made of {known}, such as 'c1, c2, *args'")
 
     def add(cls: T) -> T:
         for name in (cls.__name__, *names):

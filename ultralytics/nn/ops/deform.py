@@ -1,12 +1,12 @@
 """D-LKA's depthwise deformable convolution: every tap of every output pixel reads the map at a place of its own.
 
 `deform_conv2d_depthwise` is the operator and chooses the path; `deform_conv2d_reference` is the formula of
-torchvision.ops.deform_conv2d for any number of groups, in plain gathers, for tests and for devices and exports that lack
-the fast path's operators. The fast path never holds the samples of more than a few image rows: they are read again
-from the map in the backward pass, which costs less than to write and read them.
+torchvision.ops.deform_conv2d for any number of groups, in plain gathers, for tests and for devices and exports that
+lack the fast path's operators. The fast path never holds the samples of more than a few image rows: they are read
+again from the map in the backward pass, which costs less than to write and read them.
 
-Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, T taps (kh * kw), P output pixels
-handled at once.
+Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, T taps (kh * kw),
+P output pixels handled at once.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def deform_conv2d_reference(
         inside = (r >= 0) & (r < g.H) & (c >= 0) & (c < g.W)
         # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
         index = r.long().clamp(0, g.H - 1) * g.W + c.long().clamp(0, g.W - 1)
-        values = flat.gather(2, index.view(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
+        values = flat.gather(2, index.reshape(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
         return values * inside.unsqueeze(1)
 
     samples = (
@@ -115,13 +115,12 @@ class _Geometry:
 
     def points(self, offset: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 2T, h, w) offsets -> row and column of every sample, (B, h, w, T)."""
-        like = {"dtype": offset.dtype, "device": offset.device}
         (sy, sx), (py, px), (dy, dx) = self.stride, self.padding, self.dilation
         tap = torch.arange(self.T, device=offset.device)
         tap_row = torch.div(tap, self.kw, rounding_mode="floor") * dy - py
         tap_column = tap % self.kw * dx - px
-        row = torch.arange(self.h, **like).mul_(sy).view(-1, 1, 1) + tap_row  # (h, 1, T)
-        column = torch.arange(self.w, **like).mul_(sx).view(1, -1, 1) + tap_column  # (1, w, T)
+        row = torch.arange(self.h, device=offset.device).mul_(sy).view(-1, 1, 1) + tap_row  # (h, 1, T), whole numbers
+        column = torch.arange(self.w, device=offset.device).mul_(sx).view(1, -1, 1) + tap_column  # (1, w, T)
         last = offset.permute(0, 2, 3, 1)
         return last[..., 0::2] + row, last[..., 1::2] + column
 
@@ -182,12 +181,11 @@ class _DeformDepthwise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         with torch.autocast(device_type=grad.device.type, enabled=False):
-            return *_backward(*ctx.saved_tensors, grad, ctx.geometry), None  # type: ignore[attr-defined]
+            x, offset, weight = ctx.saved_tensors  # type: ignore[attr-defined]
+            return *_backward(x, offset, weight, grad, ctx.geometry), None  # type: ignore[attr-defined]
 
 
-def _backward(
-    x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry
-) -> tuple[Tensor, Tensor, Tensor]:
+def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
     tables, taps = _framed(x), _taps(weight)
     cell, fy, fx, row, column = _cells(offset, g)
     fy, fx = fy.to(x.dtype), fx.to(x.dtype)

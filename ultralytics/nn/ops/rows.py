@@ -1,9 +1,9 @@
 """Bilinear reads from a map stored as rows of channels, and their gradient: what sampling.py and deform.py share.
 
-A map is a table (R, C): one row a pixel, channels side by side, which is what channels-last memory holds. A sample reads the
-four rows round its point: the cell's top left row `cell` and the rows `step_x`, `step_y` and both further on, weighted with
-(1-fy)(1-fx), (1-fy)fx, fy(1-fx), fy fx. Whole rows are contiguous, so four reads cost four short copies, where channels-first
-memory costs 4 C scattered words. `embedding_bag` is just this weighted sum of rows, vectorised, without the four copies.
+A map is a table (R, C): one row a pixel, channels side by side, which is what channels-last memory holds. A sample
+reads the four rows round its point: the cell's top left row `cell` and the rows `step_x`, `step_y` and both further on,
+weighted with (1-fy)(1-fx), (1-fy)fx, fy(1-fx), fy fx. Rows are contiguous, so a sample is four short runs of memory,
+where channels-first memory costs 4 C scattered words. `embedding_bag` is just this weighted sum of rows, vectorised.
 
 Dimension letters: R rows of a table, S samples, C channels.
 """
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK_VALUES = 1 << 18  # samples x channels handled at once in a backward pass: about 1 MB of float32, the size of an L2 cache
+CHUNK_VALUES = 1 << 19  # numbers of the largest temporary array of a chunk: 2 MB of float32, the size of an L2 cache
 
 
 def chunk_length(values_per_item: int, total: int) -> int:
@@ -74,5 +74,5 @@ def supported(x: Tensor) -> bool:
 
 
 def wants_function(*tensors: Tensor) -> bool:
-    """Whether a custom backward is needed. A traced graph is made of plain operators, since it is saved without Python."""
+    """Whether a custom backward is needed; a traced graph holds plain operators, since it is saved without Python."""
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors) and not torch.jit.is_tracing()

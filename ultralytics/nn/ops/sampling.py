@@ -1,7 +1,7 @@
-"""AKConv's sampling: the value of a map at N points for every output pixel, interpolated between the four nearest pixels.
+"""AKConv's sampling: a map read at N points for every output pixel, interpolated between the four nearest pixels.
 
-`sample_points` is the operator and chooses the path; `sample_points_reference` is the formula, one line a step, for tests
-and for devices and exports that lack the fast path's operators.
+`sample_points` is the operator and chooses the path; `sample_points_reference` is the formula in four gathers, for
+tests and for devices and exports that lack the fast path's operators.
 
 Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, N points a pixel, S samples.
 """
@@ -50,7 +50,7 @@ def sample_points_reference(x: Tensor, points: Tensor) -> Tensor:
     def pixel(r: Tensor, c: Tensor) -> Tensor:
         # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
         index = r.long().clamp(0, H - 1) * W + c.long().clamp(0, W - 1)
-        return flat.gather(2, index.view(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
+        return flat.gather(2, index.reshape(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
 
     def weighted(weight: Tensor, value: Tensor) -> Tensor:
         return weight.unsqueeze(1).to(x.dtype) * value
@@ -81,7 +81,8 @@ def _cells(row: Tensor, column: Tensor, H: int, W: int) -> tuple[Tensor, Tensor,
 
 
 def _steps(H: int, W: int) -> tuple[int, int]:
-    return (W if H > 1 else 0), (1 if W > 1 else 0)  # a map of one row has no row below: weight 0 falls on the row itself
+    # a map of one row has no row below: weight 0 falls on the row itself
+    return (W if H > 1 else 0), (1 if W > 1 else 0)
 
 
 def _rows_columns(points: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,148 @@
+"""Training samples a second of the loader on one core: ours beside the official package's, in turns, in one run.
+
+python benchmarks/loader.py --official /path/to/python/with/official/ultralytics [--data FILE] [--imgsz 640] [--rounds 3]
+
+Each side runs in a process of its own with one thread and no workers, on a copy of the same pictures: one epoch to warm up
+(files cached by the system, labels scanned), then epochs that count. "cold" is our side without pictures kept in memory, as
+for a dataset much larger than it. CPU seconds are the better measure on a busy machine, and are what the ratio is made of.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--official", help="python of an environment that has the official package; without it, ours only"
+    )
+    parser.add_argument("--data", default=str(ROOT.parent / "shared/data/coco128/coco128.yaml"))
+    parser.add_argument("--imgsz", type=int, default=640)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=2, help="epochs that count, in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=("official", "ours", "cold"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        print(json.dumps(measure(args)))
+        return
+    sides = [("ours", sys.executable), ("cold", sys.executable)]
+    if args.official:
+        sides.insert(0, ("official", args.official))
+    found: dict[str, list[dict]] = {side: [] for side, _ in sides}
+    with tempfile.TemporaryDirectory() as folder:
+        data = copied(Path(args.data), Path(folder))
+        for number in range(args.rounds):
+            for side, python in sides:
+                result = run_side(side, python, data, folder, args)
+                found[side].append(result)
+                print(
+                    f"round {number + 1} {side:>8}: {result['cpu']:6.1f} samples/CPU s, {result['wall']:6.1f} samples/s"
+                )
+    report(found, args)
+
+
+def report(found: dict[str, list[dict]], args: argparse.Namespace) -> None:
+    print(f"\n{args.imgsz} px, batch {args.batch}, {next(iter(found.values()))[0]['images']} images, one core")
+    print("| side | package | OpenCV | samples/CPU s (median) | range | ratio |\n|---|---|---|---|---|---|")
+    base = median(r["cpu"] for r in found["official"]) if "official" in found else None
+    for side, results in found.items():
+        cpu = [r["cpu"] for r in results]
+        ratio = f"{median(cpu) / base:.2f}" if base else "-"
+        print(
+            f"| {side} | {results[0]['version']} | {results[0]['cv2']} | {median(cpu):.1f} | {min(cpu):.1f}-{max(cpu):.1f} | {ratio} |"
+        )
+
+
+def copied(data: Path, folder: Path) -> Path:
+    """The training pictures and labels of a dataset in a folder of their own, because the official side writes there."""
+    sys.path.insert(0, str(ROOT))
+    from ultralytics.data.check import check_det_dataset
+
+    facts = check_det_dataset(data)
+    images = Path(facts["train"])
+    labels = Path(str(images).replace(f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"))
+    shutil.copytree(images, folder / "images" / "train")
+    shutil.copytree(labels, folder / "labels" / "train")
+    file = folder / "data.yaml"
+    content = {"path": str(folder), "train": "images/train", "val": "images/train", "names": facts["names"]}
+    file.write_text(json.dumps(content))  # JSON is YAML
+    return file
+
+
+def run_side(side: str, python: str, data: Path, folder: str, args: argparse.Namespace) -> dict:
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    env.update(OMP_NUM_THREADS="1", YOLO_VERBOSE="false", YOLO_CONFIG_DIR=str(Path(folder) / f"settings_{side}"))
+    if side != "official":
+        env["PYTHONPATH"] = str(ROOT)
+    Path(env["YOLO_CONFIG_DIR"]).mkdir(exist_ok=True)
+    options = {"imgsz": args.imgsz, "batch": args.batch, "epochs": args.epochs}
+    command = [python, __file__, "--side", side, "--data", str(data)]
+    command += [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """One side's figures, in a fresh process."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    loader = official_loader(args) if args.side == "official" else our_loader(args)
+    for _ in loader:
+        pass
+    count, cpu, wall = 0, time.process_time(), time.perf_counter()
+    for _ in range(args.epochs):
+        for batch in loader:
+            count += len(batch["img"])
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    import ultralytics
+
+    return {
+        "cpu": count / cpu,
+        "wall": count / wall,
+        "images": count // args.epochs,
+        "version": ultralytics.__version__,
+        "cv2": cv2.__version__,
+    }
+
+
+def official_loader(args: argparse.Namespace):
+    from ultralytics.cfg import get_cfg
+    from ultralytics.data import build_dataloader, build_yolo_dataset
+    from ultralytics.data.utils import check_det_dataset
+
+    cfg = get_cfg(overrides={"imgsz": args.imgsz, "task": "detect", "mode": "train"})
+    data = check_det_dataset(args.data)
+    dataset = build_yolo_dataset(cfg, data["train"], args.batch, data, mode="train", rect=False, stride=32)
+    return build_dataloader(dataset, args.batch, 0, shuffle=True, rank=-1)
+
+
+def our_loader(args: argparse.Namespace):
+    from ultralytics.data import dataset as module
+    from ultralytics.data.check import check_det_dataset
+    from ultralytics.data.loader import build_dataloader
+
+    if args.side == "cold":
+        module.STORE_BYTES, module.WINDOW_BATCHES = 0, 4  # 64 pictures of the epoch, the least that a run would keep
+    data = check_det_dataset(args.data)
+    dataset = module.YOLODataset(data["train"], data=data, imgsz=args.imgsz, batch_size=args.batch, augment=True)
+    return build_dataloader(dataset, args.batch, 0)
+
+
+if __name__ == "__main__":
+    main()

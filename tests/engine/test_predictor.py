@@ -1,0 +1,348 @@
+"""Prediction runs: what goes into the network, what comes out, what is written; the user's network stays as it is."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from ultralytics.cfg import get_cfg
+from ultralytics.engine.outputs import VIDEO_SUFFIX
+from ultralytics.engine.predictor import BasePredictor, ready_network
+from ultralytics.engine.results import Results
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER
+
+EVENTS = [
+    "on_predict_start",
+    "on_predict_batch_start",
+    "on_predict_postprocess_end",
+    "on_predict_batch_end",
+    "on_predict_end",
+]
+
+
+class Net(nn.Module):
+    """As much of a network as a predictor needs; it answers every picture with its mean colour."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4))
+        self.stride = torch.tensor([8.0, 16.0, 32.0])
+        self.names = {0: "cat", 1: "dog"}
+        self.fused = 0
+        self.seen = []
+
+    def fuse(self, verbose=True):
+        self.fused += 1
+        return self
+
+    def predict(self, x, augment=False, embed=None):
+        self.seen.append((tuple(x.shape), x.dtype, x.is_contiguous(memory_format=torch.channels_last), augment))
+        self.model(x)
+        means = x.mean((2, 3))
+        return torch.unbind(means) if embed else means
+
+
+class Predictor(BasePredictor):
+    """Finds one box in every picture: its left half, of class dog."""
+
+    def postprocess(self, preds, img, orig_imgs, paths):
+        self.means = preds
+        found = []
+        for image, path in zip(orig_imgs, paths, strict=True):
+            box = torch.tensor([[0, 0, image.shape[1] / 2, image.shape[0], 0.75, 1]])
+            found.append(Results(image, path, self.names, boxes=box))
+        return found
+
+
+@pytest.fixture
+def predict(tmp_path):
+    """Make a predictor whose run goes to tmp_path/run."""
+
+    def make(net=None, callbacks=None, **options):
+        options = {"imgsz": 64, "save": False, "device": "cpu", "verbose": False, "conf": 0.25, "batch": 1} | options
+        args = get_cfg({"task": "detect", "mode": "predict", "project": str(tmp_path), "name": "run", **options})
+        return Predictor(net or Net(), args, callbacks)
+
+    return make
+
+
+@pytest.fixture
+def log(monkeypatch):
+    lines = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(LOGGER, level, lambda text, *args: lines.append(text % args if args else text))
+    return lines
+
+
+def picture(h=48, w=64, color=(255, 0, 0)):
+    return np.full((h, w, 3), color, np.uint8)
+
+
+def write(path, h=48, w=64):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (w, h), (9, 99, 199)).save(path)
+    return path
+
+
+def files(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+class TestInput:
+    @pytest.mark.parametrize(
+        ("imgsz", "shapes", "expected"),
+        [
+            (160, [(48, 64)], (1, 3, 128, 160)),  # enlarged, and no more grey than the stride needs
+            (160, [(100, 640)], (1, 3, 32, 160)),
+            ([320, 640], [(480, 640)], (1, 3, 320, 448)),
+            (160, [(48, 64), (64, 48)], (2, 3, 160, 160)),  # of several shapes, the full square
+            (150, [(64, 64)], (1, 3, 160, 160)),
+        ],
+    )
+    def test_shape(self, predict, imgsz, shapes, expected):
+        run = predict(imgsz=imgsz, batch=2)
+        run([picture(*shape) for shape in shapes])
+        assert run.model.seen == [(expected, torch.float32, True, False)]
+
+    def test_bgr_becomes_rgb_in_0_to_1(self, predict):
+        run = predict()
+        run(picture(64, 64, (255, 51, 0)))
+        assert run.means[0].tolist() == pytest.approx([0, 0.2, 1], abs=1e-6)
+
+    def test_tensor_goes_in_as_it_is(self, predict):
+        run = predict(imgsz=320)
+        results = run(torch.tensor([0.25, 0.5, 1.0])[None, :, None, None].expand(2, 3, 32, 96))
+        assert run.means[1].tolist() == [0.25, 0.5, 1.0]
+        assert run.model.seen[0][:3] == ((2, 3, 32, 96), torch.float32, True)
+        assert [r.orig_shape for r in results] == [(32, 96)] * 2
+        with pytest.raises(ValueError, match="multiples of 32; they are 40 and 96"):
+            run(torch.zeros(1, 3, 40, 96))
+
+    def test_lists_are_cut_into_batches(self, predict):
+        run = predict(batch=2)
+        assert len(run([picture()] * 5)) == 5
+        assert [shape[0] for shape, *_ in run.model.seen] == [2, 2, 1]
+        assert run.seen == 5
+
+    def test_augment_reaches_the_network(self, predict):
+        run = predict(augment=True)
+        run(picture())
+        assert run.model.seen[0][3] is True
+
+    def test_half_needs_a_gpu(self, predict, log):
+        run = predict(half=True)
+        run(picture())
+        assert run.model.seen[0][1] == torch.float32
+        assert "half=True needs a GPU" in log[0]
+
+
+class TestOutput:
+    def test_list_and_stream_give_the_same(self, predict):
+        run = predict()
+        listed = run([picture(), picture(32, 32)])
+        assert isinstance(listed, list)
+        streamed = run([picture(), picture(32, 32)], stream=True)
+        assert iter(streamed) is streamed
+        assert [r.boxes.xyxy.tolist() for r in streamed] == [r.boxes.xyxy.tolist() for r in listed]
+        assert listed[0].names == {0: "cat", 1: "dog"}
+
+    def test_a_stream_runs_only_as_far_as_it_is_read(self, predict):
+        run = predict()
+        stream = run([picture()] * 3, stream=True)
+        next(stream)
+        assert len(run.model.seen) == 1
+
+    def test_speed_of_each_picture_and_of_the_run(self, predict):
+        run = predict(batch=2)
+        results = run([picture()] * 2)
+        for speed in (results[0].speed, run.speed):
+            assert list(speed) == ["preprocess", "inference", "postprocess"]
+            assert all(ms > 0 for ms in speed.values())
+
+    def test_embedding_is_one_vector_an_image(self, predict):
+        vectors = predict(embed=[0], batch=2, save=True)([picture()] * 3)
+        assert [v.shape for v in vectors] == [(3,)] * 3
+
+    def test_results_may_be_changed_and_learned_from(self, predict):
+        boxes = predict()(picture())[0].boxes
+        boxes.xyxy[:, 0] += 1
+        assert boxes.xyxy[0, 0] == 1
+        vector = predict(embed=[0])(picture())[0]
+        (vector * torch.ones(3, requires_grad=True)).sum().backward()
+
+    def test_log_lines(self, predict, log, tmp_path):
+        path = write(tmp_path / "x.jpg")
+        predict(verbose=True)(path)
+        assert log[0].startswith(f"image 1/1 {path}: 64x64 1 dog, ") or log[0].startswith(f"image 1/1 {path}: 48x64 ")
+        assert log[0].endswith(" ms")
+        assert log[1].startswith("Speed per image: ")
+        log.clear()
+        predict(verbose=False)(path)
+        assert log == []
+
+    def test_missing_source_is_known_before_the_stream_is_read(self, predict):
+        with pytest.raises(FileNotFoundError, match=r"gone\.jpg"):
+            predict()("gone.jpg", stream=True)
+
+    def test_long_lists_of_results_are_warned_about(self, predict, log, monkeypatch):
+        monkeypatch.setattr("ultralytics.engine.predictor.MANY_RESULTS", 2)
+        predict()([picture()] * 3)
+        assert "stream=True" in log[0]
+
+
+class TestCallbacks:
+    def test_order_and_state(self, predict):
+        order = []
+        watch = {event: [lambda p, event=event: order.append((event, p.seen, len(p.results)))] for event in EVENTS}
+        list(predict(callbacks=watch)([picture()] * 2, stream=True))
+        one = EVENTS[1:4]
+        assert [event for event, *_ in order] == [EVENTS[0], *one, *one, EVENTS[4]]
+        assert order[0] == ("on_predict_start", 0, 0)
+        assert order[2] == ("on_predict_postprocess_end", 1, 1)
+
+    def test_results_that_a_callback_changes_are_handed_out(self, predict):
+        def drop(predictor):
+            predictor.results = [r.new() for r in predictor.results]
+
+        assert len(predict(callbacks={"on_predict_postprocess_end": [drop]})(picture())[0]) == 0
+
+
+class TestFiles:
+    def test_nothing_is_made_when_nothing_is_asked(self, predict, tmp_path):
+        predict()(picture())
+        assert files(tmp_path) == []
+        assert not (tmp_path / "run").exists()
+
+    def test_everything_that_is_asked(self, predict, tmp_path):
+        path = write(tmp_path / "in" / "x.png")
+        results = predict(save=True, save_txt=True, save_conf=True, save_crop=True)(path)
+        assert files(tmp_path / "run") == ["crops/dog/x.jpg", "labels/x.txt", "x.png"]
+        assert (tmp_path / "run" / "labels" / "x.txt").read_text() == "1 0.25 0.5 0.5 1 0.75\n"
+        assert (cv2.imread(str(tmp_path / "run" / "x.png")) == results[0].plot()).all()
+        assert results[0].save_dir == str(tmp_path / "run")
+
+    def test_what_is_drawn_follows_the_settings(self, predict, tmp_path):
+        path = write(tmp_path / "in" / "x.png")
+        predict(save=True, show_boxes=False)(path)
+        assert (cv2.imread(str(tmp_path / "run" / "x.png")) == cv2.imread(str(path))).all()
+
+    def test_a_second_run_gets_its_own_folder(self, predict, tmp_path):
+        for _ in range(2):
+            predict(save=True)(write(tmp_path / "in" / "x.png"))
+        assert files(tmp_path / "run2") == ["x.png"]
+
+    def test_same_names_of_different_folders_are_kept_apart(self, predict, tmp_path):
+        sources = [write(tmp_path / folder / name) for folder, name in (("a", "x.png"), ("b", "X.png"), ("c", "x.jpg"))]
+        predict(save=True, save_txt=True, batch=2)([*sources, write(tmp_path / "a" / "x_2.png")])
+        assert files(tmp_path / "run") == [
+            "X_2.png", "labels/X_2.txt", "labels/x.txt", "labels/x_2_2.txt", "labels/x_3.txt",
+            "x.png", "x_2_2.png", "x_3.jpg",
+        ]  # fmt: skip
+
+    def test_pictures_in_memory(self, predict, tmp_path):
+        predict(save=True)([picture(), Image.new("L", (40, 40))])
+        assert files(tmp_path / "run") == ["image0.jpg", "image1.jpg"]
+
+    def test_nothing_found_leaves_no_label(self, predict, tmp_path):
+        run = predict(
+            save_txt=True, callbacks={"on_predict_postprocess_end": [lambda p: p.results[0].update(torch.zeros(0, 6))]}
+        )
+        run(picture())
+        assert files(tmp_path) == []
+
+    def test_video(self, predict, tmp_path):
+        source = tmp_path / "in" / "v.avi"
+        source.parent.mkdir()
+        video = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"MJPG"), 12, (64, 48))
+        for _ in range(4):
+            video.write(picture())
+        video.release()
+        predict(save=True, save_txt=True, save_frames=True, vid_stride=2)([source, write(tmp_path / "in" / "v.png")])
+        # the picture's label is not called v_2.txt, which is that of the second frame
+        assert files(tmp_path / "run") == [
+            "labels/v_1.txt", "labels/v_2.txt", "labels/v_2_2.txt", f"v{VIDEO_SUFFIX}", "v_2.png",
+            "v_frames/1.jpg", "v_frames/2.jpg",
+        ]  # fmt: skip
+        written = cv2.VideoCapture(str(tmp_path / "run" / f"v{VIDEO_SUFFIX}"))
+        assert written.get(cv2.CAP_PROP_FPS) == pytest.approx(6)  # half the frames, half the rate
+        assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+    def test_visualize_draws_the_layers(self, predict, tmp_path):
+        predict(visualize=True)(picture())
+        assert files(tmp_path / "run") == [
+            "image0/stage0_Conv2d_features.npy", "image0/stage0_Conv2d_features.png",
+            "image0/stage1_BatchNorm2d_features.npy", "image0/stage1_BatchNorm2d_features.png",
+        ]  # fmt: skip
+        assert np.load(tmp_path / "run" / "image0" / "stage0_Conv2d_features.npy").shape == (4, 32, 32)
+
+
+class TestNetwork:
+    def test_it_is_copied_once_and_again_when_it_changes(self):
+        net, cpu = Net().train(), torch.device("cpu")
+        first = ready_network(net, cpu, False)
+        assert first is not net
+        assert (first.fused, net.fused, first.training, net.training) == (1, 0, False, True)
+        assert all(p.requires_grad for p in net.parameters())
+        assert not any(p.requires_grad for p in first.parameters())
+        assert ready_network(net, cpu, False) is first
+        changes = [
+            lambda: net.model[0].weight.data.zero_(),
+            lambda: net.load_state_dict({k: v + 1 for k, v in net.state_dict().items()}),
+            lambda: net.model.append(nn.ReLU()),
+            lambda: setattr(net.model, "0", nn.Conv2d(3, 4, 3, 2, 1)),
+        ]
+        for change in changes:
+            change()
+            new = ready_network(net, cpu, False)
+            assert new is not first
+            assert ready_network(net, cpu, False) is new
+            first = new
+
+    def test_a_real_network_gives_the_same_fused_and_stays_untouched(self, predict):
+        torch.manual_seed(0)
+        net = DetectionModel("yolo11n.yaml", nc=2, verbose=False)
+        for m in net.modules():
+            if isinstance(m, nn.BatchNorm2d):
+                m.running_mean.normal_(0, 0.1)
+                m.running_var.uniform_(0.5, 1.5)
+        before = {k: v.clone() for k, v in net.state_dict().items()}
+        taken = {}
+
+        class Raw(Predictor):
+            def postprocess(self, preds, img, orig_imgs, paths):
+                taken.update(preds=preds[0].clone(), img=img.clone())
+                return super().postprocess(preds, img, orig_imgs, paths)
+
+        args = get_cfg({"mode": "predict", "imgsz": 64, "save": False, "device": "cpu", "verbose": False})
+        rng = np.random.default_rng(0)
+        Raw(net, args)(rng.integers(0, 256, (50, 64, 3), np.uint8))
+        assert net.training
+        after = net.state_dict()
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[k], after[k]) for k in before)
+        with torch.inference_mode():
+            torch.testing.assert_close(taken["preds"], net.eval()(taken["img"])[0], rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("half", [False, True])
+    def test_on_the_gpu(self, predict, half):
+        run = predict(device="0", half=half)
+        result = run(picture(64, 64, (255, 51, 0)))[0]
+        assert run.means.is_cuda
+        assert run.means[0].tolist() == pytest.approx([0, 0.2, 1], abs=1e-3)
+        assert run.model.seen[-1][1] == (torch.float16 if half else torch.float32)
+        assert result.numpy().boxes.cls.tolist() == [1]
+
+
+def test_show_in_a_window(predict, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "ultralytics.engine.predictor.show_image", lambda im, title, ms: shown.append((im.shape, title, ms))
+    )
+    predict(show=True)(picture())
+    assert shown == [((48, 64, 3), "image0.jpg", 300)]

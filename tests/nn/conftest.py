@@ -1,0 +1,60 @@
+"""What the tests of the networks share: the official package's figures, their recipe, and a network of a few layers."""
+
+import importlib.util
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+TINY = {
+    "nc": 3,
+    "backbone": [
+        [-1, 1, "Conv", [8, 3, 2]],
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "C2f", [16, True]],
+        [-1, 1, "Conv", [16, 3, 2]],
+    ],
+    "head": [
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [[-1, 2], 1, "Concat", [1]],
+        [-1, 1, "C2f", [16]],
+        [[6, 3], 1, "Detect", ["nc"]],
+    ],
+}
+
+
+@pytest.fixture
+def tiny():
+    """Content of a model file with eight layers and two levels."""
+    return deepcopy(TINY)
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """The script that made the golden figures: its inputs, weights and fingerprints."""
+    spec = importlib.util.spec_from_file_location("make_networks", GOLDEN / "make_networks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """What the official package computed, see golden/make_networks.py."""
+    return json.loads((GOLDEN / "networks.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def assert_fingerprint(recipe):
+    """Compare a tensor with the fingerprint of the official one."""
+
+    def check(tensor, expected, rtol=1e-5, atol=2e-5):
+        found = recipe.fingerprint(tensor)
+        assert found["shape"] == expected["shape"]
+        assert found["mean_abs"] == pytest.approx(expected["mean_abs"], rel=rtol)
+        assert found["samples"] == pytest.approx(expected["samples"], rel=rtol, abs=atol)
+
+    return check

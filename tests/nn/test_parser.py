@@ -1,0 +1,327 @@
+"""Reading model files: rows to modules, scales, variables, and the message of every mistake."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ultralytics.nn import Addmodules
+from ultralytics.nn.parser import ModelFileError, guess_model_scale, known_names, parse_model, yaml_model_load
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    """Texts that the logger is given."""
+    texts = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(LOGGER, level, texts.append)
+    return texts
+
+
+@pytest.fixture
+def added(monkeypatch):
+    """A registry with modules of this test file only."""
+    monkeypatch.setattr(Addmodules, "_REGISTRY", {})
+    monkeypatch.setattr(Addmodules, "_shipped_loaded", True)
+    return Addmodules.register
+
+
+# ---- names and scales ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("yolo11s-seg.yaml", "s"),
+        ("yolov8x6.yaml", "x"),
+        ("yolo11.yaml", ""),
+        ("myyolo11m.yaml", "m"),
+        ("best11n.yaml", ""),
+        ("yolo11n-AKConv.yaml", "n"),
+        (Path("run1x/yolo11.yaml"), ""),  # the folder does not count
+    ],
+)
+def test_guess_model_scale(name, scale):
+    assert guess_model_scale(name) == scale
+
+
+def test_package_file_with_scale_letter():
+    d = yaml_model_load("yolo11s.yaml")
+    assert d["scale"] == "s"
+    assert d["yaml_file"] == "yolo11s.yaml"
+    assert list(d) == ["nc", "scales", "backbone", "head", "scale", "yaml_file"]
+    assert d["scales"]["s"] == [0.5, 0.5, 1024]
+
+
+def test_local_file_wins(tmp_path, monkeypatch):
+    # 8.3.0 would take the package's yolo11.yaml
+    (tmp_path / "yolo11n.yaml").write_text("nc: 7\nbackbone: []\nhead: []\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert yaml_model_load("yolo11n.yaml")["nc"] == 7
+    assert yaml_model_load("yolo11s.yaml")["nc"] == 80
+
+
+def test_missing_file():
+    with pytest.raises(FileNotFoundError, match="yolo12n"):
+        yaml_model_load("yolo12n.yaml")
+
+
+def test_first_scale_is_the_fallback(logged):
+    d = yaml_model_load("yolo11.yaml")
+    assert d["scale"] == ""
+    layers, _ = parse_model(d, 3, verbose=False)
+    assert layers[0].conv.out_channels == 16
+    assert "'n' is taken" in logged[0]
+
+
+def test_multiples_without_scales(tiny):
+    tiny |= {"depth_multiple": 0.5, "width_multiple": 1.5}
+    tiny["backbone"][2] = [-1, 3, "C2f", [16, True]]
+    layers, _ = parse_model(tiny, 3, verbose=False)
+    assert layers[0].conv.out_channels == 16  # 8 * 1.5 = 12, rounded up to a multiple of 8
+    assert len(layers[2].m) == 2  # round(1.5), to even
+
+
+@pytest.mark.parametrize(
+    ("n", "depth", "repeats"), [(3, 0.33, 1), (6, 0.33, 2), (3, 0.67, 2), (6, 0.67, 4), (2, 0.5, 1), (1, 0.1, 1)]
+)
+def test_repeats(tiny, n, depth, repeats):
+    tiny["scales"], tiny["scale"] = {"q": [depth, 1.0, 1024]}, "q"
+    tiny["backbone"][2] = [-1, n, "C2f", [16, True]]
+    assert len(parse_model(tiny, 3, verbose=False)[0][2].m) == repeats
+
+
+def test_max_channels(tiny):
+    tiny["scales"], tiny["scale"] = {"q": [1.0, 0.5, 64]}, "q"
+    tiny["backbone"][3] = [-1, 1, "Conv", [1024, 3, 2]]
+    assert parse_model(tiny, 3, verbose=False)[0][3].conv.out_channels == 32
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+def test_attributes_and_save_list(tiny):
+    before = deepcopy(tiny)
+    layers, save = parse_model(tiny, 3, verbose=False)
+    assert tiny == before
+    assert save == [2, 3, 6]
+    assert [m.i for m in layers] == list(range(8))
+    assert layers[5].f == [-1, 2]
+    assert layers[0].type == "ultralytics.nn.modules.conv.Conv"
+    assert layers[4].type == "torch.nn.modules.upsampling.Upsample"
+    # 8.3.0 keeps the count on the class, where the last layer wins
+    assert [m.np for m in layers] == [sum(p.numel() for p in m.parameters()) for m in layers]
+    assert "np" not in vars(type(layers[0]))
+
+
+def test_negative_offsets_are_relative(tiny):
+    tiny["head"][1] = [[-1, -3], 1, "Concat", [1]]  # from layer 5 this is 2
+    layers, save = parse_model(tiny, 3, verbose=False)
+    assert save == [2, 3, 6]
+    assert layers[6].cv1.conv.in_channels == 32
+    assert DetectionModel(tiny, verbose=False).stride.tolist() == [4, 8]
+
+
+@pytest.mark.parametrize("nc", [8, 16, 64, 80, 128])
+def test_widths_do_not_depend_on_nc(nc):
+    # 8.3.0 leaves a layer unscaled whose width equals nc
+    d = yaml_model_load("yolo11n.yaml") | {"nc": nc}
+    with torch.device("meta"):
+        layers, _ = parse_model(d, 3, verbose=False)
+    assert [layers[i].conv.out_channels for i in (0, 1, 3, 5, 7)] == [16, 32, 64, 128, 256]
+    assert layers[-1].nc == nc
+
+
+@pytest.mark.parametrize(("letter", "c3k"), [("n", False), ("s", False), ("m", True), ("l", True), ("x", True)])
+def test_large_scales_have_c3k_everywhere(tiny, letter, c3k):
+    tiny["scales"], tiny["scale"] = {letter: [1.0, 1.0, 64]}, letter
+    tiny["backbone"][2] = [-1, 1, "C3k2", [16]]
+    tiny["head"][2] = [-1, 1, "C3k2", [16, False, 0.25]]
+    layers, _ = parse_model(tiny, 3, verbose=False)
+    assert [type(layers[i].m[0]).__name__ for i in (2, 6)] == ["C3k" if c3k else "Bottleneck"] * 2
+    assert layers[6].c == 4  # the argument after c3k stays
+
+
+def test_c3k2_without_scales(tiny):
+    tiny["backbone"][2] = [-1, 1, "C3k2", [16, True]]  # 8.3.0: UnboundLocalError
+    layers, _ = parse_model(tiny, 3, verbose=False)
+    assert type(layers[2].m[0]).__name__ == "C3k"
+
+
+@pytest.mark.parametrize(
+    ("rows", "key", "legacy"),
+    [
+        ("C2f", None, True),
+        ("C3k2", None, False),
+        ("C2f", False, False),
+        ("C3k2", True, True),
+    ],
+)
+def test_class_branch(tiny, rows, key, legacy):
+    tiny["backbone"][2] = [-1, 1, rows, [16, True]]
+    if key is not None:
+        tiny["legacy"] = key
+    assert parse_model(tiny, 3, verbose=False)[0][-1].legacy is legacy
+
+
+def test_texts_become_values(tiny):
+    tiny["backbone"][1] = [-1, 1, "Conv", [16, "(3, 3)", 2, "None"]]
+    tiny["head"][0] = [-1, 1, "nn.Upsample", ["None", 2, "nearest"]]
+    layers, _ = parse_model(tiny, 3, verbose=False)
+    assert layers[1].conv.kernel_size == (3, 3)
+    assert layers[4].mode == "nearest"
+    assert layers[4].size is None
+
+
+def test_torch_modules(tiny):
+    tiny["backbone"][1] = [-1, 1, "nn.Conv2d", [8, 24, 3, 2, 1]]
+    tiny["backbone"].insert(2, [-1, 1, "nn.BatchNorm2d", []])
+    tiny["backbone"][3] = [-1, 1, "nn.ConvTranspose2d", [16, 2, 2]]
+    tiny["backbone"] = tiny["backbone"][:4]
+    tiny["head"] = [[-1, 2, "nn.Identity", []], [[-1], 1, "Detect", ["nc"]]]
+    layers, _ = parse_model(tiny, 3, verbose=False)
+    assert layers[2].num_features == 24  # nn.Conv2d tells its channels itself
+    assert layers[3].in_channels == 24
+    assert layers[3].out_channels == 16
+    assert type(layers[4]) is nn.Sequential
+    assert layers[5].cv2[0][0].conv.in_channels == 16
+
+
+def test_repeats_of_a_module_without_n(tiny):
+    tiny["backbone"][0] = [-1, 2, "Conv", [8, 3, 2]]
+    layers, _ = parse_model(tiny, 3, verbose=False)
+    assert [m.conv.in_channels for m in layers[0]] == [3, 8]  # 8.3.0 gives every copy 3
+    assert layers[0].type == "ultralytics.nn.modules.conv.Conv"
+
+
+def test_log_has_a_line_a_layer(tiny, logged):
+    parse_model(tiny, 3)
+    assert len(logged) == 9
+    assert "[16, 16, 1, True]" in logged[3]
+
+
+# ---- registered modules ----------------------------------------------------------------------------------------------
+
+
+def test_feeds_of_registered_modules(tiny, added):
+    class Records(nn.Identity):
+        def __init__(self, *args):
+            super().__init__()
+            self.given = args
+
+    @added("c1, c2, n, *args")
+    class Wide(Records): ...
+
+    @added("c1, *args")
+    class Same(Records): ...
+
+    @added("c1")
+    class Told(Records):
+        @staticmethod
+        def out_channels(c1, args):
+            return 2 * sum(c1) + args[0]
+
+    tiny["backbone"] = [
+        [-1, 1, "Conv", [8]],
+        [-1, 4, "Wide", [20, 5]],
+        [-1, 2, "Same", [7]],
+        [[-1, 0], 1, "Told", [1]],
+    ]
+    tiny["head"] = [[3, 1, "Detect", ["nc"]]]
+    layers, _ = parse_model(tiny | {"depth_multiple": 0.5}, 3, verbose=False)
+    assert layers[1].given == (8, 24, 2, 5)
+    assert layers[2].given == (24, 7)  # round(2 * 0.5) = 1 copy
+    assert layers[3].given == ([24, 8],)
+    assert layers[4].cv2[0][0].conv.in_channels == 65
+    assert layers[1].type.endswith("Wide")
+    assert {"Wide", "Same", "Told", "Conv"} <= set(known_names())
+
+
+def test_standard_names_win(tiny, added):
+    @added("c1", names=("Conv",))
+    class Impostor(nn.Identity): ...
+
+    assert parse_model(tiny, 3, verbose=False)[0][0].type == "ultralytics.nn.modules.conv.Conv"
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------
+
+
+def _row(i, row):
+    def change(d):
+        part, k = ("backbone", i) if i < 4 else ("head", i - 4)
+        d[part][k] = row
+
+    return change
+
+
+MISTAKES = [
+    ("unknown module", _row(2, [-1, 1, "C2ff", [16]]), r"layer 2 \[-1, 1, 'C2ff', \[16\]\]: there is no .*did you mean C2f\?.*@register"),
+    ("unknown torch module", _row(4, [-1, 1, "nn.Upsampel", [2]]), r"layer 4 .*no module 'Upsampel'; did you mean nn.Upsample\?"),
+    ("torch function", _row(4, [-1, 1, "nn.functional", []]), r"torch.nn has no module 'functional'"),
+    ("from a later layer", _row(1, [3, 1, "Conv", [8]]), r"layer 1 .*`from` 3 is not a layer before.*-1 or 0 … 0"),
+    ("from itself", _row(2, [2, 1, "Conv", [8]]), r"`from` 2 is not a layer before this one; here it can be -1 or 0 … 1"),
+    ("from before the first", _row(2, [-4, 1, "Conv", [8]]), r"`from` -4 is not a layer"),
+    ("first row from 0", _row(0, [0, 1, "Conv", [8]]), r"`from` 0 is not a layer before this one; here it can be -1 \(the image\)"),
+    ("head from a missing layer", _row(7, [[6, 33], 1, "Detect", ["nc"]]), r"layer 7 .*`from` 33 is not a layer"),
+    ("from no number", _row(2, ["x", 1, "Conv", [8]]), r"`from` is a layer number or a list of them, found 'x'"),
+    ("from empty", _row(7, [[], 1, "Detect", ["nc"]]), r"`from` is a layer number or a list of them, found \[\]"),
+    ("repeats", _row(2, [-1, 0, "Conv", [8]]), r"`repeats` is a whole number from 1 on, found 0"),
+    ("no args", _row(2, [-1, 1, "Conv"]), r"layer 2 .*a row has four parts"),
+    ("args no list", _row(2, [-1, 1, "Conv", 8]), r"the fourth a list of arguments"),
+    ("no channels", _row(2, [-1, 1, "Conv", []]), r"Conv needs the number of its output channels first"),
+    ("channels no number", _row(2, [-1, 1, "C2f", [True]]), r"C2f needs the number of its output channels first"),
+    ("too many args", _row(2, [-1, 1, "SPPF", [16, 5, 1, 2]]), r"layer 2 .*SPPF\(16, 16, 5, 1, 2\) fails: .*takes \(c1: 'int', c2: 'int', k: 'int' = 5\).*a row gives it \(c1, c2, \*args\)"),
+    ("wrong type", _row(2, [-1, 1, "Conv", [16, "three"]]), r"layer 2 .*Conv\(16, 16, 'three'\) fails: .*a row gives it"),
+    ("module refuses", _row(2, [-1, 1, "C2PSA", [32]]), r"C2PSA keeps the channel count, but 16 channels come in and 32"),
+    ("several inputs for one", _row(6, [[5, 2], 1, "C2f", [16]]), r"layer 6 .*C2f takes one input; join several with a Concat"),
+    ("sizes differ", _row(5, [[-1, 3], 1, "Concat", [1]]), r"layer 5 .*layer 4 \(1, 16, 64, 64\), layer 3 \(1, 16, 32, 32\)\. Sizes of tensors must match"),
+    ("one map too small", _row(3, [-1, 1, "nn.AvgPool2d", [512]]), r"layer 3 .*layer 2 \(1, 16, 64, 64\)\. .*too small.*Check `from`"),
+    ("image does not fit", _row(0, [-1, 1, "nn.Conv2d", [4, 8, 3, 2, 1]]), r"layer 0 .*the image \(1, 3, 256, 256\)"),
+    ("no nc", lambda d: d.pop("nc"), r"the row uses nc, but the file does not set it; add a line `nc: …`"),
+    ("no head", lambda d: d.pop("head"), r"`head:` must be a list of rows \[from, repeats, module, args\], found None"),
+    ("no backbone", lambda d: d.update(backbone="Conv"), r"`backbone:` must be a list of rows .*found 'Conv'"),
+    ("no rows", lambda d: d.update(backbone=[], head=[]), r"backbone and head have no rows"),
+    ("scales a list", lambda d: d.update(scales=[1]), r"`scales:` maps letters to"),
+    ("unknown scale", lambda d: d.update(scales={"n": [1, 1, 64], "q": [1, 1, 64]}, scale="z"), r"there is no scale 'z'; `scales:` has n, q"),
+    ("scale of two numbers", lambda d: d.update(scales={"n": [1, 1]}, scale="n"), r"scale 'n' must be \[depth, width, max_channels\], found \[1, 1\]"),
+    ("activation unknown", lambda d: d.update(activation="nn.Relu()"), r"torch.nn has no 'Relu'; did you mean nn.ReLU\(\)\?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES])
+def test_mistakes(tiny, change, message):
+    change(tiny)
+    with pytest.raises(ModelFileError, match=message) as error:
+        DetectionModel(tiny | {"yaml_file": "mine.yaml"}, verbose=False)
+    assert str(error.value).startswith("mine.yaml: ")
+
+
+def test_message_names_the_line(tmp_path):
+    text = "# a comment\nnc: 2\nbackbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n\nhead:\n  # another\n  - [-1, 1, Konv, [8]]\n"
+    file = tmp_path / "net.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ModelFileError) as error:
+        DetectionModel(file, verbose=False)
+    assert str(error.value).startswith(
+        f"{file}:8: layer 1 [-1, 1, 'Konv', [8]]: there is no module 'Konv'; did you mean "
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", ModelFileError, "`backbone:` must be a list of rows"),
+        ("- 1\n- 2\n", ValueError, "net.yaml: expected lines of the form"),
+        ("nc: 2\nbackbone: [\n", ValueError, r"net.yaml:\d+: this is not YAML"),
+    ],
+)
+def test_files_that_are_no_model(tmp_path, text, error, message):
+    file = tmp_path / "net.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(error, match=message):
+        DetectionModel(file, verbose=False)

@@ -1,0 +1,82 @@
+"""Changes to built networks: merged normalisations, activations by name, settings of BatchNorm."""
+
+import pytest
+import torch
+from torch import nn
+
+from ultralytics.nn import surgery
+from ultralytics.nn.modules import Conv, DWConv
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_fuse_conv_and_bn(bias, dtype, tolerance, layout):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(6, 4, (3, 5), 2, 1, 2, groups=2, bias=bias).to(dtype=dtype, memory_format=layout)
+    bn = nn.BatchNorm2d(4, eps=1e-3).eval()
+    for tensor in (bn.weight, bn.bias, bn.running_mean, bn.running_var):
+        nn.init.uniform_(tensor, 0.5, 1.5)
+    x = torch.randn(2, 6, 12, 13)
+    expected = bn(conv.float()(x))
+    fused = surgery.fuse_conv_and_bn(conv.to(dtype), bn.to(dtype))
+    assert fused.weight.dtype == dtype
+    assert fused.weight.is_contiguous(memory_format=layout)
+    assert not any(p.requires_grad for p in fused.parameters())
+    torch.testing.assert_close(fused(x.to(dtype)).float(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_fuse_network():
+    torch.manual_seed(0)
+    net = nn.Sequential(Conv(3, 4, 3), nn.Sequential(DWConv(4, 4, 3, act=False)), nn.BatchNorm2d(4)).eval()
+    for key, tensor in net.state_dict().items():
+        if "running_" in key:
+            tensor.uniform_(0.5, 1.5)
+    x = torch.randn(1, 3, 6, 6)
+    expected = net(x)
+    assert not surgery.is_fused(net)
+    surgery.fuse(net)
+    assert surgery.is_fused(net)
+    assert sorted(k for k in net.state_dict() if "bn" in k) == []
+    torch.testing.assert_close(net(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nn.ReLU()", "ReLU()"),
+        ("ReLU", "ReLU()"),
+        ("torch.nn.LeakyReLU(0.1)", "LeakyReLU(negative_slope=0.1)"),
+        (" nn.LeakyReLU(negative_slope=0.2) ", "LeakyReLU(negative_slope=0.2)"),
+        ("nn.ReLU(inplace=True)", "ReLU(inplace=True)"),
+        ("nn.GELU('tanh')", "GELU(approximate='tanh')"),
+    ],
+)
+def test_make_activation(text, expected):
+    assert repr(surgery.make_activation(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nn.Silu()", "torch.nn has no 'Silu'; did you mean nn.SiLU"),
+        ("nn.functional", "torch.nn has no 'functional'"),
+        ("__import__('os').getcwd()", "torch.nn has no '__import__"),
+        ("nn.ReLU(open('x'))", "cannot be read; write a torch.nn class such as"),
+        ("nn.ReLU(", "cannot be read"),
+        ("3", "torch.nn has no '3'"),
+        ("nn.ReLU(slope=3)", "'nn.ReLU\\(slope=3\\)' does not fit: .*slope"),
+    ],
+)
+def test_unusable_activations(text, message):
+    with pytest.raises(ValueError, match=message):
+        surgery.make_activation(text)
+
+
+def test_initialize_weights():
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU(), nn.SiLU(), nn.Conv2d(1, 1, 1))
+    before = net[3].weight.clone()
+    surgery.initialize_weights(net)
+    assert (net[0].eps, net[0].momentum) == (1e-3, 0.03)
+    assert (net[1].inplace, net[2].inplace) == (True, False)
+    assert torch.equal(net[3].weight, before)

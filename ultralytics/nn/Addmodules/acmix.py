@@ -1,0 +1,144 @@
+"""ACmix: one block that is self-attention over a window and convolution at once, both fed by the same projections.
+
+Pan, Ge, Lu, Song, Chen, Huang, Huang 2022, arXiv 2111.14556. With d = out_planes / head and k = kernel_conv:
+    q, k, v = conv1(x), conv2(x), conv3(x)
+    attention   softmax over the kernel_att² window of q / sqrt(d) · (k_window + pe_centre - pe_window), times v_window
+    convolution fc mixes q, k, v of all heads into k² maps a channel, dep_conv shifts and sums them
+    out = rate1 * attention + rate2 * convolution
+How it is computed here, exactly:
+- q · pe_centre is the same for the whole window, so the softmax drops it, and k - pe takes the place of the keys.
+- fc is linear in q, k, v, and these in x: both branches start from one 1×1 convolution of x with composed weights.
+Where we differ from the published code: reflection works on maps of any size, odd sizes work with strides, `dilation`
+spaces the taps (there it is padded for and then ignored), and nothing of the window's size is kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ultralytics.nn.Addmodules import register
+from ultralytics.nn.modules.block import Bottleneck, C2f
+from ultralytics.nn.modules.conv import Size
+from ultralytics.nn.ops import window_attention
+
+_PAPER = "ACmix, arXiv 2111.14556"
+
+
+@register(
+    "c1, c1, *args",
+    paper=_PAPER,
+    usage="[-1, 1, ACmix, []]  # after any layer, keeps the channels; or [kernel_att, head, kernel_conv, stride]",
+)
+class ACmix(nn.Module):
+    """Attention and convolution, (B, in_planes, H, W) -> (B, out_planes, (H-1)//stride + 1, (W-1)//stride + 1).
+
+    Args:
+        in_planes, out_planes: channels in and out; `out_planes` is a multiple of `head`.
+        kernel_att: taps a side of the attention window, odd.
+        head: attention heads.
+        kernel_conv: taps a side of the convolution, odd.
+        stride: distance of the output pixels.
+        dilation: distance of the attention window's taps.
+
+    Raises:
+        ValueError: channels that the heads do not divide, or an even kernel.
+    """
+
+    def __init__(
+        self,
+        in_planes: int,
+        out_planes: int,
+        kernel_att: int = 7,
+        head: int = 4,
+        kernel_conv: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        if out_planes % head:
+            raise ValueError(
+                f"ACmix shares {out_planes} channels among {head} heads, {out_planes % head} are left over; "
+                f"choose a number of heads that divides {out_planes}"
+            )
+        if kernel_att % 2 == 0 or kernel_conv % 2 == 0:
+            raise ValueError(f"ACmix's kernels have a centre: odd numbers, not {kernel_att} and {kernel_conv}")
+        self.head, self.kernel_att, self.kernel_conv = head, kernel_att, kernel_conv
+        self.stride, self.dilation = stride, dilation
+        self.head_dim = out_planes // head
+        self.rate1 = nn.Parameter(torch.full((1,), 0.5))
+        self.rate2 = nn.Parameter(torch.full((1,), 0.5))
+        self.conv1 = nn.Conv2d(in_planes, out_planes, 1)
+        self.conv2 = nn.Conv2d(in_planes, out_planes, 1)
+        self.conv3 = nn.Conv2d(in_planes, out_planes, 1)
+        self.conv_p = nn.Conv2d(2, self.head_dim, 1)
+        taps = kernel_conv**2
+        self.fc = nn.Conv2d(3 * head, taps, 1, bias=False)
+        self.dep_conv = nn.Conv2d(
+            taps * self.head_dim, out_planes, kernel_conv, stride, kernel_conv // 2, groups=self.head_dim, bias=False
+        )
+        self._start_as_shifts()
+
+    def _start_as_shifts(self) -> None:
+        # weight[o, i, i // k, i % k] = 1: map i moved by the place of tap i, so that the branch begins as a convolution
+        taps = self.kernel_conv**2
+        shifts = torch.eye(taps).view(taps, self.kernel_conv, self.kernel_conv)
+        with torch.no_grad():
+            self.dep_conv.weight.copy_(shifts.expand_as(self.dep_conv.weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v, maps = self._project(x)
+        k = k - self._position(*x.shape[2:]).to(k.dtype).unsqueeze(1)  # (B, head, d, H, W)
+        attention = window_attention(q, k, v, self.kernel_att, self.dilation, self.stride).flatten(1, 2)
+        convolution = self.dep_conv(maps)
+        return self.rate1 * attention + self.rate2 * convolution
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v, each (B, head, d, H, W), and the maps (B, d * k², H, W) for dep_conv, from one 1×1 convolution."""
+        d, taps = self.head_dim, self.kernel_conv**2
+        convs = (self.conv1, self.conv2, self.conv3)
+        weight = torch.cat([c.weight.flatten(1) for c in convs])  # (3 * head * d, in_planes)
+        bias = torch.cat([c.bias for c in convs])  # type: ignore[misc]
+        # maps[e * taps + t] = sum over the 3 * head projections j of fc[t, j] * projection[j * d + e]
+        fc = self.fc.weight.flatten(1)
+        mixed = torch.einsum("tj,jec->etc", fc, weight.view(3 * self.head, d, -1)).reshape(d * taps, -1)
+        mixed_bias = torch.einsum("tj,je->et", fc, bias.view(3 * self.head, d)).reshape(-1)
+        both = torch.cat((weight, mixed))[:, :, None, None]
+        y = F.conv2d(x, both, torch.cat((bias, mixed_bias)))
+        q, k, v, maps = y.split((self.head * d,) * 3 + (d * taps,), 1)
+        q, k, v = (z.unflatten(1, (self.head, d)) for z in (q, k, v))
+        return q, k, v, maps
+
+    def _position(self, H: int, W: int) -> Tensor:
+        """conv_p of the map of positions, (1, d, H, W)."""
+        dtype, device = self.conv_p.weight.dtype, self.conv_p.weight.device
+        across = torch.linspace(-1, 1, W, dtype=dtype, device=device).expand(H, W)
+        down = torch.linspace(-1, 1, H, dtype=dtype, device=device).unsqueeze(1).expand(H, W)
+        return self.conv_p(torch.stack((across, down)).unsqueeze(0))
+
+    def extra_repr(self) -> str:
+        return f"kernel_att={self.kernel_att}, head={self.head}, stride={self.stride}, dilation={self.dilation}"
+
+
+@register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Bottleneck_ACmix, [256]]  # channels, shortcut")
+class Bottleneck_ACmix(Bottleneck):
+    """Bottleneck whose second convolution is an ACmix with normalisation and activation: ACmix in a residual branch."""
+
+    def __init__(
+        self, c1: int, c2: int, shortcut: bool = True, g: int = 1, k: Sequence[Size] = (3, 3), e: float = 0.5
+    ) -> None:
+        super().__init__(c1, c2, shortcut, g, k, e)
+        mixed = ACmix(int(c2 * e), c2)
+        self.cv2 = nn.Sequential(mixed, nn.BatchNorm2d(c2), nn.SiLU())  # type: ignore[assignment]
+
+
+@register("c1, c2, n, *args", paper=_PAPER, usage="[-1, 3, C2f_ACmix, [256, True]]  # channels, shortcut")
+class C2f_ACmix(C2f):
+    """C2f whose `n` bottlenecks are Bottleneck_ACmix."""
+
+    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = False, g: int = 1, e: float = 0.5) -> None:
+        super().__init__(c1, c2, n, shortcut, g, e)
+        self.m = nn.ModuleList(Bottleneck_ACmix(self.c, self.c, shortcut, g, e=1.0) for _ in range(n))

@@ -1,0 +1,242 @@
+"""AKConv: a convolution whose taps may be any number and lie anywhere.
+
+Zhang, Song, Song, Yang, Ye, Zhou, Zhang 2023, arXiv 2311.11587; its authors now say LDConv. For output pixel (i, j):
+    points = (i*s, j*s) + shape[n] + offset[n]              n = 0 … N-1, offset = p_conv(x)
+    out    = SiLU(BN(sum over c, n of weight[c, n] * x[c] read at points[n]))
+Where we differ from the code in circulation, and why:
+- Points are clamped before the four neighbours are found, so that their weights sum to 1 everywhere. The published code
+  clamps the neighbours apart from the point, and a map of ones comes out as up to 4 at the border.
+- Rows are rows: tutorials build the grid with indexing="xy", which transposes the map.
+- The published backward hook that should slow the offsets down does nothing; `offset_lr` does it, and is 1 by default.
+- Coordinates are float32 whatever the rest is, and no offset, NaN and infinity included, reads outside the map.
+`compat` brings the faulty versions back for those who must repeat an old result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from ultralytics.nn.Addmodules import register
+from ultralytics.nn.modules.block import Bottleneck, C2f
+from ultralytics.nn.modules.conv import Size
+from ultralytics.nn.ops import sample_points
+from ultralytics.utils import LOGGER
+
+Shape = str | Sequence[tuple[float, float]]
+Compat = Literal["published", "tutorial"]
+_PAPER = "AKConv / LDConv, arXiv 2311.11587"
+
+
+@register(
+    "c1, c2, *args",
+    names=("LDConv",),
+    paper=_PAPER,
+    usage="[-1, 1, AKConv, [256, 5, 2]]  # channels, sampling points (any number), stride; in place of a Conv",
+)
+class AKConv(nn.Module):
+    """Convolution with `num_param` freely placed taps, batch normalisation and SiLU; (B, inc, H, W) -> (B, outc, h, w).
+
+    h = (H-1)//stride + 1, w likewise.
+
+    Args:
+        inc, outc: channels in and out.
+        num_param: number of taps N, 1 or more.
+        stride: distance of the output pixels.
+        bias: give the convolution a bias before the normalisation.
+        shape: where the taps start: a name of SHAPES, or N points (row, column) in pixels; None is the paper's shape.
+        offset_lr: factor on the gradient that reaches the offsets, such as 0.1 to slow them down.
+        compat: "published" or "tutorial" computes what that faulty code computes; see the top of this file.
+    """
+
+    def __init__(
+        self,
+        inc: int,
+        outc: int,
+        num_param: int,
+        stride: int = 1,
+        bias: bool | None = None,
+        *,
+        shape: Shape | None = None,
+        offset_lr: float = 1.0,
+        compat: Compat | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(num_param, int) or num_param < 1:
+            raise ValueError(f"AKConv's number of sampling points is a whole number from 1 on, not {num_param!r}")
+        if compat not in (None, "published", "tutorial"):
+            raise ValueError(f"AKConv's compat is None, 'published' or 'tutorial', not {compat!r}")
+        self.num_param, self.stride, self.offset_lr, self.compat = num_param, stride, offset_lr, compat
+        mix = nn.Conv2d(inc, outc, (num_param, 1), (num_param, 1), bias=bool(bias))
+        self.conv = nn.Sequential(mix, nn.BatchNorm2d(outc), nn.SiLU())
+        self.p_conv = nn.Conv2d(inc, 2 * num_param, 3, stride, 1)
+        nn.init.zeros_(self.p_conv.weight)
+        self.shape = initial_shape(num_param, shape)
+        if compat:
+            LOGGER.warning(
+                f"AKConv with compat='{compat}' repeats the faults of that code; use it for old results only"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        offset = self.p_conv(x)
+        if self.offset_lr != 1 and offset.requires_grad:
+            offset = _ScaleGradient.apply(offset, self.offset_lr)
+        points = offset.float() if offset.dtype in (torch.float16, torch.bfloat16) else offset
+        points = points + self._grid(offset.shape[2], offset.shape[3], points)
+        samples = sample_points(x, points) if self.compat is None else _published_samples(x, points)
+        return self.conv[2](self.conv[1](self._mix(samples)))
+
+    def _mix(self, samples: Tensor) -> Tensor:
+        """(B, C, N, h, w) samples through the (N, 1) convolution: 1×1 over C * N channels, in memory's order."""
+        conv = self.conv[0]
+        assert isinstance(conv, nn.Conv2d), "the first part of conv mixes the samples"
+        B, C, N, h, w = samples.shape
+        if samples.stride(1) == 1:  # channels lie innermost: (N, C)
+            flat, weight = samples.transpose(1, 2).reshape(B, N * C, h, w), conv.weight.transpose(1, 2)
+        else:
+            flat, weight = samples.reshape(B, C * N, h, w), conv.weight
+        return F.conv2d(flat, weight.reshape(-1, C * N, 1, 1), conv.bias)
+
+    def _grid(self, h: int, w: int, like: Tensor) -> Tensor:
+        """Start of every tap before its offset: (2N, h, w), rows then columns, in `like`'s type."""
+        row = torch.arange(h, dtype=like.dtype, device=like.device).mul_(self.stride).view(-1, 1).expand(h, w)
+        column = torch.arange(w, dtype=like.dtype, device=like.device).mul_(self.stride).expand(h, w)
+        if self.compat == "tutorial":  # the arrays of an "xy" meshgrid are (w, h), read as if they were (h, w)
+            row, column = (m.t().reshape(h, w) for m in (row, column))
+        # not a buffer: half() would round it, and a checkpoint's keys are fixed
+        start = torch.tensor(self.shape, dtype=like.dtype, device=like.device).t().reshape(2, -1, 1, 1)  # (2, N, 1, 1)
+        return (torch.stack((row, column)).unsqueeze(1) + start).flatten(0, 1)
+
+    def extra_repr(self) -> str:
+        return f"num_param={self.num_param}, stride={self.stride}, offset_lr={self.offset_lr}, compat={self.compat}"
+
+
+@register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Bottleneck_AKConv, [256]]  # channels, shortcut")
+class Bottleneck_AKConv(Bottleneck):
+    """Bottleneck whose second convolution is an AKConv with `num_param` points: AKConv in a residual branch."""
+
+    def __init__(
+        self,
+        c1: int,
+        c2: int,
+        shortcut: bool = True,
+        g: int = 1,
+        k: Sequence[Size] = (3, 3),
+        e: float = 0.5,
+        *,
+        num_param: int = 3,
+    ) -> None:
+        super().__init__(c1, c2, shortcut, g, k, e)
+        self.cv2 = AKConv(int(c2 * e), c2, num_param)  # type: ignore[assignment]
+
+
+@register("c1, c2, n, *args", paper=_PAPER, usage="[-1, 3, C2f_AKConv, [256, True]]  # channels, shortcut")
+class C2f_AKConv(C2f):
+    """C2f whose `n` bottlenecks are Bottleneck_AKConv."""
+
+    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = False, g: int = 1, e: float = 0.5) -> None:
+        super().__init__(c1, c2, n, shortcut, g, e)
+        self.m = nn.ModuleList(Bottleneck_AKConv(self.c, self.c, shortcut, g, e=1.0) for _ in range(n))
+
+
+def initial_shape(num_param: int, shape: Shape | None = None) -> list[tuple[float, float]]:
+    """The N points (row, column) at which the taps start; their order decides which weight meets which point.
+
+    Raises:
+        ValueError: an unknown name, or a number of points other than `num_param`.
+    """
+    if shape is None or isinstance(shape, str):
+        name = shape or "default"
+        if name not in SHAPES:
+            raise ValueError(f"AKConv knows no shape '{name}'; there are {', '.join(SHAPES)}, or give the points")
+        return SHAPES[name](num_param)
+    points = [(float(row), float(column)) for row, column in shape]
+    if len(points) != num_param:
+        raise ValueError(f"AKConv with {num_param} sampling points was given a shape of {len(points)}")
+    return points
+
+
+def _rows_of_points(num_param: int) -> list[tuple[float, float]]:
+    base = round(math.sqrt(num_param))
+    return [(float(n // base), float(n % base)) for n in range(num_param)]
+
+
+def _square(num_param: int) -> list[tuple[float, float]]:
+    points = _rows_of_points(num_param)
+    middle = [max(p[i] for p in points) // 2 for i in (0, 1)]
+    return [(row - middle[0], column - middle[1]) for row, column in points]
+
+
+def _cross(num_param: int) -> list[tuple[float, float]]:
+    arms = ((0, -1), (-1, 0), (0, 1), (1, 0))
+    return [(0.0, 0.0)] + [
+        (float(arms[n % 4][0] * (n // 4 + 1)), float(arms[n % 4][1] * (n // 4 + 1))) for n in range(num_param - 1)
+    ]
+
+
+def _diamond(num_param: int) -> list[tuple[float, float]]:
+    reach = range(-num_param, num_param + 1)
+    points = sorted((abs(r) + abs(c), r, c) for r in reach for c in reach)
+    return [(float(r), float(c)) for _, r, c in points[:num_param]]
+
+
+def _line(num_param: int) -> list[tuple[float, float]]:
+    return [(0.0, float(n - (num_param - 1) // 2)) for n in range(num_param)]
+
+
+# name -> points; "default" is the paper's, from the pixel to the right and down; the others lie round the pixel
+SHAPES = {"default": _rows_of_points, "square": _square, "cross": _cross, "diamond": _diamond, "line": _line}
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None  # type: ignore[attr-defined]
+
+
+def _published_samples(x: Tensor, points: Tensor) -> Tensor:
+    """Samples (B, C, N, h, w) as the published code takes them: neighbours and point clamped apart."""
+    B, C, H, W = x.shape
+    n = points.shape[1] // 2
+    row, column = points[:, :n], points[:, n:]
+    corners = {}
+    for axis, p, size in (("y", row, H), ("x", column, W)):
+        low = p.detach().floor()
+        corners[axis] = low.clamp(0, size - 1), (low + 1).clamp(0, size - 1), p.clamp(0, size - 1)
+    (top, bottom, row), (left, right, column) = corners["y"], corners["x"]
+    flat = x.flatten(2)
+
+    def pixel(r: Tensor, c: Tensor) -> Tensor:
+        index = r.long().clamp(0, H - 1) * W + c.long().clamp(0, W - 1)  # clamped again for NaN
+        return flat.gather(2, index.reshape(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
+
+    # the order of the four terms and of each factor is theirs, so that sums round alike
+    near_top, near_left, near_bottom, near_right = (
+        1 + (top - row),
+        1 + (left - column),
+        1 - (bottom - row),
+        1 - (right - column),
+    )
+    terms = (
+        (near_top * near_left, top, left),
+        (near_bottom * near_right, bottom, right),
+        (near_top * near_right, top, right),
+        (near_bottom * near_left, bottom, left),
+    )
+    total = None
+    for weight, r, c in terms:
+        term = weight.unsqueeze(1).to(x.dtype) * pixel(r, c)
+        total = term if total is None else total + term
+    assert total is not None, "there are four terms"
+    return total

@@ -1,0 +1,135 @@
+"""D-LKA: large-kernel attention whose depthwise convolutions are deformable.
+
+Azad, Niggemeier, Hüttemann, Kazerouni, Aghdam, Velichko, Bagci, Merhof 2023, arXiv 2309.00121.
+    deformable_LKA(x)           = x * conv1(conv_spatial(conv0(x)))       5×5, then 7×7 of dilation 3, both depthwise
+    deformable_LKA_Attention(x) = x + proj_2(deformable_LKA(GELU(proj_1(x))))
+    C2f_DLKA                    = C2f with the attention in its bottlenecks
+The deformable convolution is that of torchvision.ops.deform_conv2d; a depthwise one runs through
+ultralytics.nn.ops, where a training step takes a fraction of the time and memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ultralytics.nn.Addmodules import register
+from ultralytics.nn.modules.block import C2f
+from ultralytics.nn.modules.conv import Conv, Size
+from ultralytics.nn.ops import deform_conv2d_depthwise
+
+_PAPER = "Deformable Large Kernel Attention, arXiv 2309.00121"
+
+
+class DeformConv(nn.Module):
+    """Deformable convolution that finds its offsets itself; (B, in_channels, H, W), channels kept, no bias.
+
+    Args:
+        in_channels: channels in and out.
+        groups: groups of the filters; `in_channels` makes them depthwise.
+        kernel_size, padding, stride, dilation: of both the offsets' convolution and the filters.
+        bias: whether the offsets' convolution has a bias.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        groups: int,
+        kernel_size: Sequence[int] = (3, 3),
+        padding: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        kh, kw = kernel_size
+        self.offset_net = nn.Conv2d(in_channels, 2 * kh * kw, (kh, kw), stride, padding, dilation, bias=bias)
+        # holds the filters, for the key; forward reads them, the module itself is never called
+        self.deform_conv = nn.Conv2d(in_channels, in_channels, (kh, kw), groups=groups, bias=False)
+        self.depthwise = groups == in_channels
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        offset, weight = self.offset_net(x), self.deform_conv.weight
+        if self.depthwise:
+            return deform_conv2d_depthwise(
+                x, offset, weight, stride=self.stride, padding=self.padding, dilation=self.dilation
+            )
+        from torchvision.ops import deform_conv2d  # slow to import, and D-LKA itself is depthwise
+
+        return deform_conv2d(x, offset, weight, None, self.stride, self.padding, self.dilation)
+
+
+@register("c1", paper=_PAPER, usage="[-1, 1, deformable_LKA, []]  # the gate alone, keeps the channels")
+class deformable_LKA(nn.Module):
+    """The input times its deformable large-kernel attention map; (B, dim, H, W), shape kept."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv0 = DeformConv(dim, dim, (5, 5), padding=2)
+        self.conv_spatial = DeformConv(dim, dim, (7, 7), padding=9, dilation=3)
+        self.conv1 = nn.Conv2d(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.conv1(self.conv_spatial(self.conv0(x)))
+
+
+@register("c1", paper=_PAPER, usage="[-1, 1, deformable_LKA_Attention, []]  # after any layer, keeps the channels")
+class deformable_LKA_Attention(nn.Module):
+    """Residual attention block round deformable_LKA; (B, d_model, H, W), shape kept."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.proj_1 = nn.Conv2d(d_model, d_model, 1)
+        self.activation = nn.GELU()
+        self.spatial_gating_unit = deformable_LKA(d_model)
+        self.proj_2 = nn.Conv2d(d_model, d_model, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x))))
+
+
+@register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Bottleneck_DLKA, [256]]  # channels, shortcut")
+class Bottleneck_DLKA(nn.Module):
+    """A convolution, then the attention; adds its input when `shortcut` is set and c1 == c2.
+
+    `g` and `e` are there because C2f's bottlenecks are called with them; nothing here has groups or a hidden width.
+    """
+
+    def __init__(
+        self, c1: int, c2: int, shortcut: bool = True, g: int = 1, k: Sequence[Size] = (3, 3), e: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.cv1 = Conv(c1, c2, k[0], 1)
+        self.cv2 = deformable_LKA_Attention(c2)
+        self.add = shortcut and c1 == c2
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.cv2(self.cv1(x))
+        return x + y if self.add else y
+
+
+@register("c1, c2, n, *args", paper=_PAPER, usage="[-1, 3, C2f_DLKA, [512]]  # channels, shortcut; in place of a C2f")
+class C2f_DLKA(C2f):
+    """C2f whose `n` bottlenecks are Bottleneck_DLKA."""
+
+    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = False, g: int = 1, e: float = 0.5) -> None:
+        super().__init__(c1, c2, n, shortcut, g, e)
+        self.m = nn.ModuleList(
+            Bottleneck_DLKA(self.c, self.c, shortcut, g, k=((3, 3), (3, 3)), e=1.0) for _ in range(n)
+        )
+
+
+@register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Conv_DLKA, [256, 3, 2]]  # channels, kernel, stride; as a Conv")
+class Conv_DLKA(nn.Module):
+    """Stands where a Conv stood: depthwise deformable convolution, 1×1 Conv, then the attention on what comes out."""
+
+    def __init__(self, c1: int, c2: int, k: int = 3, s: int = 1) -> None:
+        super().__init__()
+        self.deform = DeformConv(c1, c1, (k, k), padding=k // 2, stride=s)
+        self.conv = Conv(c1, c2, 1)
+        self.attention = deformable_LKA_Attention(c2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(self.conv(self.deform(x)))

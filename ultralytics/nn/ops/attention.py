@@ -1,0 +1,122 @@
+"""ACmix's attention: every pixel attends to the window around it, the map reflected at its borders.
+
+`window_attention` is the operator; `window_attention_reference` is the formula, one tap at a time. The fast path cuts
+the output into square tiles. The queries of a tile share the keys and values of its halo, so one gather copies each
+of them about three times instead of window² times, and `scaled_dot_product_attention` does the rest under one mask,
+the same for all tiles, that hides what lies outside each query's own window. Masked scores weigh 0.
+
+Dimension letters: B batch, n heads, d channels a head, H W rows and columns of the map, h w of the output,
+R radius in pixels, T side of a tile, Q queries and K keys of a tile.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TILE = 8  # outputs a side; smaller tiles copy more, larger ones compute more scores that the mask hides
+
+
+def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int = 1, stride: int = 1) -> Tensor:
+    """Softmax attention of each query on the window of keys and values around its pixel.
+
+    Args:
+        q, k, v: (B, n, d, H, W), any float dtype and memory format; channels-last memory is read in place.
+        window: odd number of taps a side.
+        dilation: distance of the taps in pixels.
+        stride: every stride-th row and column has an output.
+
+    Returns:
+        (B, n, d, (H-1)//stride + 1, (W-1)//stride + 1): softmax(q·k / sqrt(d)) · v. Border pixels see the map reflected
+        as numpy's "reflect" does it, folded as often as needed; a map of one row repeats it.
+
+    Raises:
+        ValueError: the window is even, or the shapes differ.
+    """
+    _check(q, k, v, window)
+    B, n, d, H, W = q.shape
+    h, w = (H - 1) // stride + 1, (W - 1) // stride + 1
+    th, tw = min(TILE, h), min(TILE, w)
+    th, tw = _even_tile(h, th), _even_tile(w, tw)
+    reach = dilation * (window // 2)
+    query_rows, key_rows = _tile_lines(H, h, th, stride, reach, q.device)
+    query_columns, key_columns = _tile_lines(W, w, tw, stride, reach, q.device)
+    queries = _gather_tiles(q, query_rows, query_columns)
+    keys, values = _gather_tiles(k, key_rows, key_columns), _gather_tiles(v, key_rows, key_columns)
+    seen_rows = _visible(th, stride, window, dilation, q.device)
+    seen_columns = _visible(tw, stride, window, dilation, q.device)
+    seen = seen_rows[:, None, :, None] & seen_columns[None, :, None, :]  # (th, tw, key rows, key columns)
+    hidden = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
+    out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=hidden.view(th * tw, -1))
+    out = out.transpose(1, 2).view(B, query_rows.shape[0], query_columns.shape[0], th, tw, n * d)
+    out = out.transpose(2, 3).reshape(B, query_rows.numel(), query_columns.numel(), n, d)
+    return out[:, :h, :w].permute(0, 3, 4, 1, 2)
+
+
+def window_attention_reference(
+    q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int = 1, stride: int = 1
+) -> Tensor:
+    """As `window_attention`, one tap of the window at a time."""
+    _check(q, k, v, window)
+    H, W = q.shape[3:]
+    q = q[..., ::stride, ::stride] * q.shape[2] ** -0.5
+    reach = dilation * (window // 2)
+    rows, columns = (torch.arange(0, size, stride, device=q.device) for size in (H, W))
+    scores, taps = [], []
+    for dy in range(-reach, reach + 1, dilation):
+        for dx in range(-reach, reach + 1, dilation):
+            at = reflect(rows + dy, H).view(-1, 1), reflect(columns + dx, W)
+            scores.append((q * k[..., at[0], at[1]]).sum(2))
+            taps.append(v[..., at[0], at[1]])
+    attention = torch.stack(scores).softmax(0).unsqueeze(3)  # (taps, B, n, 1, h, w)
+    return (attention * torch.stack(taps)).sum(0)
+
+
+def reflect(index: Tensor, size: int) -> Tensor:
+    """Fold any integers into [0, size): numpy's "reflect" padding, which does not repeat the border itself."""
+    period = max(2 * (size - 1), 1)
+    index = index % period
+    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, window: int) -> None:
+    if window % 2 == 0:
+        raise ValueError(f"window_attention needs a window with a centre: an odd number, not {window}")
+    if q.dim() != 5 or q.shape != k.shape or q.shape != v.shape:
+        raise ValueError(
+            f"window_attention wants q, k, v of one shape (B, heads, d, H, W), "
+            f"not {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}"
+        )
+
+
+def _even_tile(size: int, tile: int) -> int:
+    """Side that cuts `size` into as many tiles as `tile` does, with the least overhang: 20 into 7 + 7 + 6."""
+    number = -(-size // tile)
+    return -(-size // number)
+
+
+def _tile_lines(size: int, out: int, tile: int, stride: int, reach: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lines of the map that each tile reads: queries (tiles, T) and keys (tiles, (T-1) * stride + 2 * reach + 1)."""
+    first = torch.arange(0, out, tile, device=device).view(-1, 1) * stride
+    query = first + torch.arange(tile, device=device) * stride
+    key = first + torch.arange(-reach, (tile - 1) * stride + reach + 1, device=device)
+    return query.clamp(max=size - 1), reflect(key, size)  # a query beyond the map is any pixel, and is cut off later
+
+
+def _visible(tile: int, stride: int, window: int, dilation: int, device: torch.device) -> Tensor:
+    """(T, keys): whether a tile's query line may look at a key line of its halo."""
+    keys = (tile - 1) * stride + dilation * (window - 1) + 1
+    distance = torch.arange(keys, device=device) - torch.arange(tile, device=device).view(-1, 1) * stride
+    return (distance >= 0) & (distance <= dilation * (window - 1)) & (distance % dilation == 0)
+
+
+def _gather_tiles(x: Tensor, lines: Tensor, columns: Tensor) -> Tensor:
+    """(B, n, d, H, W) -> (B * tiles, n, lines * columns of a tile, d), copied from channels-last rows."""
+    B, n, d, H, W = x.shape
+    pixel = lines[:, None, :, None] * W + columns[None, :, None, :]  # (tiles down, tiles across, lines, columns)
+    images = torch.arange(0, B * H * W, H * W, device=x.device)
+    index = (images.view(-1, 1) + pixel.view(1, -1)).view(-1)
+    rows = x.permute(0, 3, 4, 1, 2).reshape(B * H * W, n * d)
+    area = lines.shape[1] * columns.shape[1]
+    return rows.index_select(0, index).view(-1, area, n, d).transpose(1, 2)
