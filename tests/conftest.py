@@ -70,9 +70,15 @@ head:
 """
 
 
+@pytest.fixture(scope="session")
+def tiny_model_text() -> str:
+    """Text of a model file small enough that a training step takes milliseconds."""
+    return TINY_MODEL
+
+
 @pytest.fixture
 def tiny_model(tmp_path: Path) -> Path:
-    """A model file small enough that a training step takes milliseconds."""
+    """That model file on disk."""
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY_MODEL, encoding="utf-8")
     return path

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from ultralytics.cfg import get_cfg
-from ultralytics.engine.outputs import VIDEO_SUFFIX
+from ultralytics.data.streams import Clip
+from ultralytics.engine.outputs import VIDEO_SUFFIX, RunFiles
 from ultralytics.engine.predictor import BasePredictor, ready_network
 from ultralytics.engine.results import Results
 from ultralytics.nn.tasks import DetectionModel
@@ -265,12 +266,29 @@ class TestFiles:
         predict(save=True, save_txt=True, save_frames=True, vid_stride=2)([source, write(tmp_path / "in" / "v.png")])
         # the picture's label is not called v_2.txt, which is that of the second frame
         assert files(tmp_path / "run") == [
-            "labels/v_1.txt", "labels/v_2.txt", "labels/v_2_2.txt", f"v{VIDEO_SUFFIX}", "v_2.png",
-            "v_frames/1.jpg", "v_frames/2.jpg",
+            "labels/v_1.txt", "labels/v_2.txt", "labels/v_png.txt", f"v{VIDEO_SUFFIX}",
+            "v_frames/1.jpg", "v_frames/2.jpg", "v_png.png",
         ]  # fmt: skip
+        predict(save_frames=True, name="frames")([source, write(tmp_path / "in" / "v.png")])
+        assert files(tmp_path / "frames") == [f"v_frames/{k}.jpg" for k in (1, 2, 3, 4)]
         written = cv2.VideoCapture(str(tmp_path / "run" / f"v{VIDEO_SUFFIX}"))
         assert written.get(cv2.CAP_PROP_FPS) == pytest.approx(6)  # half the frames, half the rate
         assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+    @pytest.mark.parametrize(
+        ("paths", "stems"),
+        [
+            (["a/v.avi", "b/v.avi"], ["v", "v_2"]),
+            (["v.avi", "v.png", "v_2.png"], ["v", "v_png", "v_2_2"]),  # v_2 is the second frame
+            (["v_1.png", "v.avi"], ["v_1", "v_2"]),
+            (["x.png", "b/x.png", "x_2.png", "c/X.png"], ["x", "x_2", "x_2_2", "X_3"]),
+            (["v.avi", "v_avi.avi", "w/v.gif.png"], ["v", "v_avi", "v.gif"]),
+        ],
+    )
+    def test_no_two_sources_write_to_one_name(self, tmp_path, paths, stems):
+        out = RunFiles(tmp_path, get_cfg(), live=False)
+        clips = [Clip(1, 10.0, path) if path.endswith(".avi") else None for path in paths]
+        assert [out.stem(path, clip) for path, clip in zip(paths, clips, strict=True)] == stems
 
     def test_visualize_draws_the_layers(self, predict, tmp_path):
         predict(visualize=True)(picture())

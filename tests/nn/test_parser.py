@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from ultralytics.nn import Addmodules
-from ultralytics.nn.parser import ModelFileError, guess_model_scale, known_names, parse_model, yaml_model_load
+from ultralytics.nn.parser import (
+    ModelFileError,
+    guess_model_scale,
+    known_names,
+    parse_model,
+    read_activation,
+    yaml_model_load,
+)
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 
@@ -248,6 +255,45 @@ def test_standard_names_win(tiny, added):
     assert parse_model(tiny, 3, verbose=False)[0][0].type == "ultralytics.nn.modules.conv.Conv"
 
 
+# ---- the activation --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nn.ReLU()", "ReLU()"),
+        ("ReLU", "ReLU()"),
+        ("torch.nn.LeakyReLU(0.1)", "LeakyReLU(negative_slope=0.1)"),
+        (" nn.LeakyReLU(negative_slope=0.2) ", "LeakyReLU(negative_slope=0.2)"),
+        ("nn.ReLU(inplace=True)", "ReLU(inplace=True)"),
+        ("nn.GELU('tanh')", "GELU(approximate='tanh')"),
+    ],
+)
+def test_read_activation(text, expected):
+    assert repr(read_activation({"activation": text})) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nn.Silu()", "torch.nn has no 'Silu'; did you mean nn.SiLU\\(\\)\\?"),
+        ("nn.functional", "torch.nn has no 'functional'"),
+        ("__import__('os').getcwd()", "torch.nn has no '__import__"),
+        ("nn.ReLU(open('x'))", "cannot be read; write a class of torch.nn such as"),
+        ("nn.ReLU(", "cannot be read"),
+        ("3", "torch.nn has no '3'"),
+        ("nn.ReLU(slope=3)", "'nn.ReLU\\(slope=3\\)' does not fit: .*slope"),
+    ],
+)
+def test_unusable_activations(text, message):
+    with pytest.raises(ModelFileError, match=message):
+        read_activation({"activation": text})
+
+
+def test_no_activation():
+    assert read_activation({}) is None
+
+
 # ---- mistakes --------------------------------------------------------------------------------------------------------
 
 
@@ -260,13 +306,29 @@ def _row(i, row):
 
 
 MISTAKES = [
-    ("unknown module", _row(2, [-1, 1, "C2ff", [16]]), r"layer 2 \[-1, 1, 'C2ff', \[16\]\]: there is no .*did you mean C2f\?.*@register"),
-    ("unknown torch module", _row(4, [-1, 1, "nn.Upsampel", [2]]), r"layer 4 .*no module 'Upsampel'; did you mean nn.Upsample\?"),
+    (
+        "unknown module",
+        _row(2, [-1, 1, "C2ff", [16]]),
+        r"layer 2 \[-1, 1, 'C2ff', \[16\]\]: there is no .*did you mean C2f\?.*@register",
+    ),
+    (
+        "unknown torch module",
+        _row(4, [-1, 1, "nn.Upsampel", [2]]),
+        r"layer 4 .*no module 'Upsampel'; did you mean nn.Upsample\?",
+    ),
     ("torch function", _row(4, [-1, 1, "nn.functional", []]), r"torch.nn has no module 'functional'"),
     ("from a later layer", _row(1, [3, 1, "Conv", [8]]), r"layer 1 .*`from` 3 is not a layer before.*-1 or 0 … 0"),
-    ("from itself", _row(2, [2, 1, "Conv", [8]]), r"`from` 2 is not a layer before this one; here it can be -1 or 0 … 1"),
+    (
+        "from itself",
+        _row(2, [2, 1, "Conv", [8]]),
+        r"`from` 2 is not a layer before this one; here it can be -1 or 0 … 1",
+    ),
     ("from before the first", _row(2, [-4, 1, "Conv", [8]]), r"`from` -4 is not a layer"),
-    ("first row from 0", _row(0, [0, 1, "Conv", [8]]), r"`from` 0 is not a layer before this one; here it can be -1 \(the image\)"),
+    (
+        "first row from 0",
+        _row(0, [0, 1, "Conv", [8]]),
+        r"`from` 0 is not a layer before this one; here it can be -1 \(the image\)",
+    ),
     ("head from a missing layer", _row(7, [[6, 33], 1, "Detect", ["nc"]]), r"layer 7 .*`from` 33 is not a layer"),
     ("from no number", _row(2, ["x", 1, "Conv", [8]]), r"`from` is a layer number or a list of them, found 'x'"),
     ("from empty", _row(7, [[], 1, "Detect", ["nc"]]), r"`from` is a layer number or a list of them, found \[\]"),
@@ -275,22 +337,58 @@ MISTAKES = [
     ("args no list", _row(2, [-1, 1, "Conv", 8]), r"the fourth a list of arguments"),
     ("no channels", _row(2, [-1, 1, "Conv", []]), r"Conv needs the number of its output channels first"),
     ("channels no number", _row(2, [-1, 1, "C2f", [True]]), r"C2f needs the number of its output channels first"),
-    ("too many args", _row(2, [-1, 1, "SPPF", [16, 5, 1, 2]]), r"layer 2 .*SPPF\(16, 16, 5, 1, 2\) fails: .*takes \(c1: 'int', c2: 'int', k: 'int' = 5\).*a row gives it \(c1, c2, \*args\)"),
-    ("wrong type", _row(2, [-1, 1, "Conv", [16, "three"]]), r"layer 2 .*Conv\(16, 16, 'three'\) fails: .*a row gives it"),
-    ("module refuses", _row(2, [-1, 1, "C2PSA", [32]]), r"C2PSA keeps the channel count, but 16 channels come in and 32"),
-    ("several inputs for one", _row(6, [[5, 2], 1, "C2f", [16]]), r"layer 6 .*C2f takes one input; join several with a Concat"),
-    ("sizes differ", _row(5, [[-1, 3], 1, "Concat", [1]]), r"layer 5 .*layer 4 \(1, 16, 64, 64\), layer 3 \(1, 16, 32, 32\)\. Sizes of tensors must match"),
-    ("one map too small", _row(3, [-1, 1, "nn.AvgPool2d", [512]]), r"layer 3 .*layer 2 \(1, 16, 64, 64\)\. .*too small.*Check `from`"),
+    (
+        "too many args",
+        _row(2, [-1, 1, "SPPF", [16, 5, 1, 2]]),
+        r"layer 2 .*SPPF\(16, 16, 5, 1, 2\) fails: .*takes \(c1: 'int', c2: 'int', k: .*a row gives it \(c1, c2,",
+    ),
+    (
+        "wrong type",
+        _row(2, [-1, 1, "Conv", [16, "three"]]),
+        r"layer 2 .*Conv\(16, 16, 'three'\) fails: .*a row gives it",
+    ),
+    (
+        "module refuses",
+        _row(2, [-1, 1, "C2PSA", [32]]),
+        r"C2PSA keeps the channel count, but 16 channels come in and 32",
+    ),
+    (
+        "several inputs for one",
+        _row(6, [[5, 2], 1, "C2f", [16]]),
+        r"layer 6 .*C2f takes one input; join several with a Concat",
+    ),
+    (
+        "sizes differ",
+        _row(5, [[-1, 3], 1, "Concat", [1]]),
+        r"layer 5 .*layer 4 \(1, 16, 64, 64\), layer 3 \(1, 16, 32, 32\)\. Sizes of tensors must match",
+    ),
+    (
+        "one map too small",
+        _row(3, [-1, 1, "nn.AvgPool2d", [512]]),
+        r"layer 3 .*layer 2 \(1, 16, 64, 64\)\. .*too small.*Check `from`",
+    ),
     ("image does not fit", _row(0, [-1, 1, "nn.Conv2d", [4, 8, 3, 2, 1]]), r"layer 0 .*the image \(1, 3, 256, 256\)"),
     ("no nc", lambda d: d.pop("nc"), r"the row uses nc, but the file does not set it; add a line `nc: …`"),
     ("no head", lambda d: d.pop("head"), r"`head:` must be a list of rows \[from, repeats, module, args\], found None"),
     ("no backbone", lambda d: d.update(backbone="Conv"), r"`backbone:` must be a list of rows .*found 'Conv'"),
     ("no rows", lambda d: d.update(backbone=[], head=[]), r"backbone and head have no rows"),
-    ("scales a list", lambda d: d.update(scales=[1]), r"`scales:` maps letters to"),
-    ("unknown scale", lambda d: d.update(scales={"n": [1, 1, 64], "q": [1, 1, 64]}, scale="z"), r"there is no scale 'z'; `scales:` has n, q"),
-    ("scale of two numbers", lambda d: d.update(scales={"n": [1, 1]}, scale="n"), r"scale 'n' must be \[depth, width, max_channels\], found \[1, 1\]"),
-    ("activation unknown", lambda d: d.update(activation="nn.Relu()"), r"torch.nn has no 'Relu'; did you mean nn.ReLU\(\)\?"),
-]  # fmt: skip
+    ("scales a list", lambda d: d.update(scales=[1]), r"`scales:` must map letters to"),
+    (
+        "unknown scale",
+        lambda d: d.update(scales={"n": [1, 1, 64], "q": [1, 1, 64]}, scale="z"),
+        r"there is no scale 'z'; `scales:` has n, q",
+    ),
+    (
+        "scale of two numbers",
+        lambda d: d.update(scales={"n": [1, 1]}, scale="n"),
+        r"scale 'n' must be \[depth, width, max_channels\], found \[1, 1\]",
+    ),
+    (
+        "activation unknown",
+        lambda d: d.update(activation="nn.Relu()"),
+        r"torch.nn has no 'Relu'; did you mean nn.ReLU\(\)\?",
+    ),
+]
 
 
 @pytest.mark.parametrize(("change", "message"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES])

@@ -41,36 +41,13 @@ def test_fuse_network():
     torch.testing.assert_close(net(x), expected)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("nn.ReLU()", "ReLU()"),
-        ("ReLU", "ReLU()"),
-        ("torch.nn.LeakyReLU(0.1)", "LeakyReLU(negative_slope=0.1)"),
-        (" nn.LeakyReLU(negative_slope=0.2) ", "LeakyReLU(negative_slope=0.2)"),
-        ("nn.ReLU(inplace=True)", "ReLU(inplace=True)"),
-        ("nn.GELU('tanh')", "GELU(approximate='tanh')"),
-    ],
-)
-def test_make_activation(text, expected):
-    assert repr(surgery.make_activation(text)) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("nn.Silu()", "torch.nn has no 'Silu'; did you mean nn.SiLU"),
-        ("nn.functional", "torch.nn has no 'functional'"),
-        ("__import__('os').getcwd()", "torch.nn has no '__import__"),
-        ("nn.ReLU(open('x'))", "cannot be read; write a torch.nn class such as"),
-        ("nn.ReLU(", "cannot be read"),
-        ("3", "torch.nn has no '3'"),
-        ("nn.ReLU(slope=3)", "'nn.ReLU\\(slope=3\\)' does not fit: .*slope"),
-    ],
-)
-def test_unusable_activations(text, message):
-    with pytest.raises(ValueError, match=message):
-        surgery.make_activation(text)
+def test_set_activation():
+    net = nn.Sequential(Conv(1, 1), nn.Sequential(Conv(1, 1)), Conv(1, 1, act=False), nn.SiLU())
+    surgery.set_activation(net, nn.ReLU())
+    assert [type(m.act).__name__ for m in (net[0], net[1][0], net[2])] == ["ReLU", "ReLU", "Identity"]
+    assert net[0].act is net[1][0].act
+    assert type(net[3]) is nn.SiLU
+    assert type(Conv(1, 1).act) is nn.SiLU
 
 
 def test_initialize_weights():

@@ -1,4 +1,4 @@
-"""Boxes: every conversion against pencil and paper and against the official package, kinds and dtypes, no side effects."""
+"""Boxes: conversions against pencil and paper and the official package, kinds and dtypes, no side effects."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Augmentation of training pictures, and the letterbox.
 
-The distributions are those of ultralytics 8.3.0: mosaic of four, random perspective, mixup, HSV, flips, channel order.
-Random numbers come from a numpy Generator per sample, so that a sample depends on nothing but its ticket. The blur, grey
-and CLAHE steps that 8.3.0 adds when albumentations is installed are left out: nothing here depends on what else is.
+The distributions are those of ultralytics 8.3.0: mosaic of four, random perspective, mixup, HSV, flips, BGR order.
+Random numbers come from a numpy Generator per sample, so that a sample depends on nothing but its ticket. The blur,
+grey and CLAHE steps that 8.3.0 adds when albumentations is installed are left out: nothing here depends on what else is.
 
 Pictures are uint8 (H, W, 3) in BGR order until the HSV step makes RGB of them; boxes are xyxy in pixels until `Format`.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from ultralytics.data.warp import GREY, Objects, Scene, Tile, warp_scene
 
 _MIXUP_BETA = 32.0
-_STRIPE = 64  # rows that the colour steps take at a time, so that they stay in the processor's cache
+_STRIPE = 128  # rows that the colour steps take at a time, so that they stay in the processor's cache
 
 Picture = tuple[np.ndarray, Objects]
 Load = Callable[[int], Picture]  # picture k of a ticket (0 its own, then its partners) at training size
@@ -56,7 +56,7 @@ class LetterBox:
     def geometry(
         self, shape: Sequence[int], new_shape: tuple[int, int] | None = None
     ) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[float, float]]:
-        """Where a picture of `shape` (h, w) goes: its new (h, w), the grey (top, bottom, left, right), the scale (x, y)."""
+        """A picture of `shape` (h, w): its new (h, w), the grey (top, bottom, left, right), the scale (x, y)."""
         h, w = shape[:2]
         out_h, out_w = new_shape or self.new_shape
         r = min(out_h / h, out_w / w)
@@ -79,11 +79,11 @@ class LetterBox:
         """Fit `image`, or the picture `labels["img"]` with its objects.
 
         Args:
-            labels: may hold "img", "rect_shape" (used once instead of the set shape), "ratio_pad" and "objects" (`Objects`).
+            labels: may hold "img", "rect_shape" (instead of the set shape), "ratio_pad" and "objects" (`Objects`).
             image: uint8 (h, w, C).
 
         Returns:
-            The picture, if no labels were given; else a new dict with "img", "resized_shape", "ratio_pad" and "objects".
+            The picture, if no labels were given; else a new dict, with "resized_shape" and without "rect_shape".
         """
         given = dict(labels or {})
         image = given["img"] if image is None else image
@@ -111,7 +111,7 @@ class Mosaic:
         self.imgsz = imgsz
 
     def __call__(self, pictures: Sequence[Picture], rng: np.random.Generator) -> Scene:
-        """Lay out four pictures: upper left, upper right, lower left, lower right of the centre."""
+        """Lay out four pictures: upper left, upper right, lower left and lower right of the centre."""
         side = 2 * self.imgsz
         yc, xc = (int(v) for v in rng.uniform(self.imgsz / 2, 1.5 * self.imgsz, 2))
         tiles, found = [], []
@@ -124,7 +124,7 @@ class Mosaic:
         objects = Objects.join(found)
         owner = np.arange(4).repeat([len(part) for part in found])
         objects = replace(objects, boxes=objects.boxes.clip(0, side))
-        seen = (objects.boxes[:, 2:] > objects.boxes[:, :2]).all(1)
+        seen = np.all(objects.boxes[:, 2:] > objects.boxes[:, :2], axis=1)
         return Scene(tiles, objects.keep(seen), owner[seen], (side, side))
 
 
@@ -172,25 +172,42 @@ class MixUp:
 
 
 class RandomHSV:
-    """Random factors on hue, saturation and brightness."""
+    """Random factors on hue, saturation and brightness; turns and reorders the picture in the same pass."""
 
     def __init__(self, hgain: float = 0.015, sgain: float = 0.7, vgain: float = 0.4) -> None:
         self.gains = (hgain, sgain, vgain)
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, to_rgb: bool = False) -> np.ndarray:
-        """The picture with other colours, in BGR or RGB order."""
-        if not any(self.gains):
-            return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if to_rgb else image
+    def __call__(
+        self, image: np.ndarray, rng: np.random.Generator, to_rgb: bool = False, flips: tuple[bool, bool] = (False, False)
+    ) -> np.ndarray:
+        """A new picture with other colours.
+
+        Args:
+            image: BGR.
+            rng: source of the factors.
+            to_rgb: the new picture is RGB instead.
+            flips: upside down, left to right.
+        """
         hue, saturation, value = (1 + rng.uniform(-1, 1, 3) * self.gains).tolist()
         hues = (np.arange(256) * hue % 180).astype(np.uint8)
+        order = cv2.COLOR_HSV2RGB if to_rgb else cv2.COLOR_HSV2BGR
+        up, left = flips
+        turn = ((-1 if left else 0) if up else 1) if up or left else None
         out = np.empty(image.shape, np.uint8)
         for top in range(0, len(image), _STRIPE):
-            h, s, v = cv2.split(cv2.cvtColor(image[top : top + _STRIPE], cv2.COLOR_BGR2HSV))
-            h = cv2.LUT(h, hues)
-            s = cv2.convertScaleAbs(s, alpha=saturation, beta=-0.5)  # it rounds: half less cuts off, as 8.3.0 does
-            v = cv2.convertScaleAbs(v, alpha=value, beta=-0.5)
-            order = cv2.COLOR_HSV2RGB if to_rgb else cv2.COLOR_HSV2BGR
-            cv2.cvtColor(cv2.merge((h, s, v)), order, dst=out[top : top + _STRIPE])
+            part = image[top : top + _STRIPE]
+            target = out[len(out) - top - len(part) : len(out) - top] if up else out[top : top + len(part)]
+            hsv = cv2.cvtColor(part, cv2.COLOR_BGR2HSV)
+            if any(self.gains):
+                h, s, v = cv2.split(hsv)
+                cv2.LUT(h, hues, dst=h)
+                cv2.convertScaleAbs(s, dst=s, alpha=saturation, beta=-0.5)  # it rounds: half less cuts off, as in 8.3.0
+                cv2.convertScaleAbs(v, dst=v, alpha=value, beta=-0.5)
+                cv2.merge((h, s, v), dst=hsv)
+            if turn is None:
+                cv2.cvtColor(hsv, order, dst=target)
+            else:
+                cv2.flip(cv2.cvtColor(hsv, order), turn, dst=target)
         return out
 
 
@@ -200,12 +217,16 @@ class RandomFlip:
     def __init__(self, flipud: float = 0.0, fliplr: float = 0.5) -> None:
         self.chances = (flipud, fliplr)
 
-    def __call__(self, image: np.ndarray, objects: Objects, rng: np.random.Generator) -> Picture:
+    def draw(self, rng: np.random.Generator) -> tuple[bool, bool]:
+        """Whether a picture is turned upside down, and left to right."""
         up, left = (rng.random(2) < self.chances).tolist()
+        return up, left
+
+    def __call__(self, image: np.ndarray, objects: Objects, rng: np.random.Generator) -> Picture:
+        up, left = self.draw(rng)
         if up or left:
-            image = cv2.flip(image, -1 if up and left else 0 if up else 1)
-            objects = objects.mirrored(image.shape[1] if left else 0, image.shape[0] if up else 0)
-        return image, objects
+            image = cv2.flip(image, (-1 if left else 0) if up else 1)
+        return image, objects.mirrored(image.shape[1] if left else 0, image.shape[0] if up else 0)
 
 
 class Format:
@@ -220,7 +241,7 @@ class Format:
         x1, y1, x2, y2 = objects.boxes.T
         xywh = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], 1) / np.array([w, h, w, h], np.float32)
         return {
-            "img": torch.from_numpy(np.require(image, requirements="CW")).permute(2, 0, 1),
+            "img": torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1),
             "cls": torch.from_numpy(np.ascontiguousarray(objects.cls[:, None], np.float32)),
             "bboxes": torch.from_numpy(xywh.astype(np.float32)),
             "batch_idx": torch.zeros(len(objects)),
@@ -261,8 +282,10 @@ class TrainAugment:
         if self.mixup_p and rng.random() <= self.mixup_p:
             picture = self.mixup(picture, self._composed(load, (4, 5, 6, 7), rng, rect_shape), rng)
         image, objects = picture
-        image = self.hsv(image, rng, to_rgb=not (self.bgr_p and rng.random() <= self.bgr_p))
-        return self.flip(image, objects, rng)
+        up, left = self.flip.draw(rng)
+        to_rgb = not (self.bgr_p and rng.random() <= self.bgr_p)
+        objects = objects.mirrored(image.shape[1] if left else 0, image.shape[0] if up else 0)
+        return self.hsv(image, rng, to_rgb, (up, left)), objects
 
     def _composed(
         self, load: Load, numbers: Sequence[int], rng: np.random.Generator, rect_shape: tuple[int, int] | None

@@ -128,14 +128,14 @@ def _resolve(value: Any, root: Path, where: str) -> str | list[str] | None:
     if value is None or value == "" or value == []:
         return None
     if isinstance(value, (list, tuple)):
-        return [entry for item in value if isinstance(entry := _resolve(item, root, where), str)]
+        return [one for item in value if isinstance(one := _resolve(item, root, where), str)]
     if not isinstance(value, (str, Path)):
         raise DatasetError(f"{where} is {value!r}, but must be a folder, a .txt list, or a list of these.")
-    entry = (root / Path(value).expanduser()).resolve()
-    if not entry.exists() and str(value).startswith("../"):  # written for a layout with the YAML one folder deeper
+    path = (root / Path(value).expanduser()).resolve()
+    if not path.exists() and str(value).startswith("../"):  # written for a layout with the YAML one folder deeper
         inside = (root / str(value)[3:]).resolve()
-        entry = inside if inside.exists() else entry
-    return str(entry)
+        path = inside if inside.exists() else path
+    return str(path)
 
 
 def _not_found(tried: Mapping[str, Sequence[str]], roots: Sequence[Path], where: str, data: Mapping[str, Any]) -> str:
@@ -143,7 +143,8 @@ def _not_found(tried: Mapping[str, Sequence[str]], roots: Sequence[Path], where:
     lines += [f"  {split}: looked for {entry}" for split, entries in tried.items() for entry in entries]
     if len(roots) > 1:
         lines.append(f"  root: looked for {' and '.join(map(str, roots))}")
-    remedy = f"Put the dataset there, or correct `path` and `{'`, `'.join(tried)}` (`path` counts from the YAML file's own folder)."
+    keys = "`, `".join(["path", *tried])
+    remedy = f"Put the dataset there, or correct `{keys}`; `path` counts from the YAML file's own folder."
     if data.get("download"):
         source = str(data["download"]).strip().splitlines()[0]
         remedy += f" The file names a source, which is never fetched or run by itself: {source}"

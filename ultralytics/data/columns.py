@@ -1,7 +1,7 @@
 """Named flat arrays in one file that is mapped into memory instead of read: workers share its pages. Never pickle.
 
-Layout: MAGIC, length of the header (8 bytes), header (JSON: version, and dtype, shape and offset of each array), then the
-arrays, each at a multiple of 64 bytes. Lists of unequal length ("ragged" columns) are a flat array and its offsets.
+Layout: MAGIC, length of the header (8 bytes), header (JSON: version, and dtype, shape and offset of each array), then
+the arrays, each at a multiple of 64 bytes. Lists of unequal length ("ragged" columns) are a flat array and its offsets.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """The detection dataset: from a picture's number, or a ticket of the loader, to a sample; from samples to a batch.
 
-A ticket says everything that a training sample depends on: the picture, its partners in mosaic and mixup, and the seed of
-its random numbers. The same ticket gives the same sample in any process.
+A ticket says everything that a training sample depends on: the picture, its partners in mosaic and mixup, and the seed
+of its random numbers. The same ticket gives the same sample in any process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
-
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,6 @@ from torch.utils.data import Dataset, default_collate
 
 from ultralytics.data.augment import Format, LetterBox, Picture, TrainAugment
 from ultralytics.data.check import DatasetError
-
 from ultralytics.data.images import ImageStore, available_memory, find_images, load_resized, resized_shape
 from ultralytics.data.labels import CORRUPT, LabelTable, load_labels
 from ultralytics.data.warp import GREY, Objects
@@ -36,10 +36,10 @@ _TOUCH = 8  # of these, how many on each side are left alone, because other work
 class Ticket(NamedTuple):
     """What a sample is made of."""
 
-    index: int  # number of the picture in the dataset
+    number: int  # of the picture in the dataset
     position: int  # in the epoch's order, by which pictures in memory are found again
     seed: int
-    partners: tuple[tuple[int, int], ...]  # (index, position) of PARTNERS others
+    partners: tuple[tuple[int, int], ...]  # (number, position) of PARTNERS others
 
 
 class YOLODataset(Dataset):
@@ -161,13 +161,13 @@ class YOLODataset(Dataset):
     def __getitem__(self, item: int | Ticket) -> dict[str, Any]:
         """One sample; a plain index of a training set draws a ticket from numpy's global generator."""
         if self.augmenter is None:
-            return self._plain_sample(item.index if isinstance(item, Ticket) else int(item))
+            return self._plain_sample(item.number if isinstance(item, Ticket) else int(item))
         ticket = item if isinstance(item, Ticket) else self._draw_ticket(int(item))
-        keys = ((ticket.index, ticket.position), *ticket.partners)
-        shape = self._rect_shape(ticket.index)
+        keys = ((ticket.number, ticket.position), *ticket.partners)
+        shape = self._rect_shape(ticket.number)
         image, objects = self.augmenter(lambda k: self._picture(*keys[k]), np.random.default_rng(ticket.seed), shape)
-        h, w = self.table.shapes[self.rows[ticket.index]].tolist()
-        facts = {"im_file": self.im_files[ticket.index], "ori_shape": (h, w), "resized_shape": image.shape[:2]}
+        h, w = self.table.shapes[self.rows[ticket.number]].tolist()
+        facts = {"im_file": self.im_files[ticket.number], "ori_shape": (h, w), "resized_shape": image.shape[:2]}
         return {**facts, **self.format(image, objects)}
 
     @staticmethod
@@ -233,7 +233,8 @@ class YOLODataset(Dataset):
             LOGGER.warning(
                 "%s%s: the image can no longer be decoded; grey is used instead", self.prefix, self.im_files[index]
             )
-        h, w = resized_shape(*self._original(index), self.imgsz)
+        h0, w0 = self._original(index)
+        h, w = resized_shape(h0, w0, self.imgsz)
         none = np.zeros((0, 4), np.float32)
         return np.full((h, w, 3), GREY, np.uint8), Objects(none[:, 0], none, none[:, :2], np.zeros(1, np.int64))
 
@@ -241,18 +242,21 @@ class YOLODataset(Dataset):
         h, w = self.table.shapes[self.rows[index]].tolist()
         return h, w
 
-    def _objects(self, index: int, h: int, w: int) -> Objects:
+    def _objects(self, index: int, h: int, w: int, as_written: bool = False) -> Objects:
+        """The objects of a picture of h rows and w columns, or as the label file has them: xywh as fractions."""
         table, row = self.table, self.rows[index]
         first, last = table.object_offsets[row : row + 2].tolist()
-        xy, wh = table.boxes[first:last, :2], table.boxes[first:last, 2:]
-        boxes = np.concatenate([xy - wh / 2, xy + wh / 2], 1) * np.array([w, h, w, h], np.float32)
+        boxes = table.boxes[first:last]
+        if not as_written:
+            xy, half = boxes[:, :2], boxes[:, 2:] / 2
+            boxes = np.concatenate([xy - half, xy + half], 1) * np.array([w, h, w, h], np.float32)
         offsets = table.point_offsets[first : last + 1]
         points = table.points[offsets[0] : offsets[-1]] * np.array([w, h], np.float32)
         cls = table.cls[first:last]
         objects = Objects(cls.astype(np.float32), boxes, points, offsets - offsets[0])
         if self.classes is not None:
             objects = objects.keep(np.isin(cls, self.classes))
-        return objects if not self.single_cls else Objects(np.zeros_like(objects.cls), *_without_cls(objects))
+        return replace(objects, cls=np.zeros_like(objects.cls)) if self.single_cls else objects
 
     def _rect_shape(self, index: int) -> tuple[int, int] | None:
         if not self.rect:
@@ -287,7 +291,7 @@ class YOLODataset(Dataset):
     def _make_store(self) -> ImageStore | None:
         """Memory for decoded pictures: all of them, a window of the epoch, or nothing."""
         n, largest = len(self), self.imgsz * self.imgsz * 3
-        size = [h * w * 3 for h, w in (resized_shape(*shape, self.imgsz) for shape in self.shapes.tolist())]
+        size = [h * w * 3 for h, w in (resized_shape(h, w, self.imgsz) for h, w in self.shapes.tolist())]
         total = sum(size)
         self._window = min(n, max(STORE_BYTES // largest, WINDOW_BATCHES * self.batch_size))
         if total <= STORE_BYTES or self.cache:
@@ -313,10 +317,6 @@ class YOLODataset(Dataset):
         for column in (self.table.paths, self.table.stamps, self.rows):
             key.update(np.ascontiguousarray(column).tobytes())
         return settings_dir() / "cache" / f"images-{key.hexdigest()[:20]}.bin"
-
-
-def _without_cls(objects: Objects) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return objects.boxes, objects.points, objects.point_offsets
 
 
 class _Files(Sequence[str]):
@@ -349,15 +349,14 @@ class _Labels(Sequence[dict[str, Any]]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        objects = self._dataset._objects(index, 1, 1)  # in a picture of 1 x 1 pixel fractions are pixels
-        x1, y1, x2, y2 = objects.boxes.T
-        offsets = objects.point_offsets
+        objects = self._dataset._objects(index, 1, 1, as_written=True)
+        offsets = objects.point_offsets.tolist()
         return {
             "im_file": self._dataset.im_files[index],
             "shape": tuple(self._dataset.shapes[index].tolist()),
             "cls": objects.cls[:, None],
-            "bboxes": np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], 1),
-            "segments": [objects.points[a:b] for a, b in zip(offsets[:-1], offsets[1:]) if b > a],
+            "bboxes": objects.boxes,
+            "segments": [objects.points[a:b] for a, b in pairwise(offsets) if b > a],
             "normalized": True,
             "bbox_format": "xywh",
         }

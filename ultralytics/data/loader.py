@@ -84,13 +84,13 @@ class TicketSampler(Sampler[list[Ticket]]):
         seeds = rng.integers(0, 1 << 62, len(positions)).tolist()
         drawn = rng.random((len(positions), PARTNERS))
         tickets = []
-        for p, sample_seed, row in zip(positions, seeds, drawn):
+        for p, sample_seed, row in zip(positions, seeds, drawn, strict=True):
             low, high = self.dataset.partner_window(p)
             if self.dataset.whole:
                 partners = [(i, i) for i in (row * len(self.dataset)).astype(int).tolist()]
             else:
                 where = (low + row * (min(high, len(order)) - low)).astype(int)
-                partners = list(zip(order[where].tolist(), where.tolist()))
+                partners = list(zip(order[where].tolist(), where.tolist(), strict=True))
             tickets.append(Ticket(int(order[p]), p, sample_seed, tuple(partners)))
         return tickets
 

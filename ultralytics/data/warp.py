@@ -1,10 +1,10 @@
 """Drawing pictures straight to their place in the final picture, and moving their objects the same way.
 
-ultralytics 8.3.0 pastes four pictures into a canvas of twice the size and warps that. Here the canvas is only a frame of
-coordinates: each tile is drawn where the matrix takes it.
-- Zoom and shift only (the default settings): a tile's edges are rounded to whole pixels of the picture, the tile is resized
-  to fit between them, and its objects move by exactly that mapping. This differs from the warp of 8.3.0 by at most half
-  a pixel, takes a quarter of its time, leaves no seam between tiles, and keeps boxes on their objects.
+ultralytics 8.3.0 pastes four pictures into a canvas of twice the size and warps that. Here the canvas is only a frame
+of coordinates: each tile is drawn where the matrix takes it.
+- Zoom and shift only (the default settings): a tile's edges are rounded to whole pixels of the picture, the tile is
+  resized to fit between them, and its objects move by exactly that mapping. This differs from the warp of 8.3.0 by less
+  than a pixel, takes a quarter of its time, leaves no seam between tiles, and keeps boxes on their objects.
 - Anything else: `cv2.warpAffine` or `warpPerspective` of each tile into the rectangle it reaches. This equals 8.3.0
   except on the seams.
 
@@ -63,6 +63,8 @@ class Objects:
 
     def mirrored(self, width: int, height: int) -> Objects:
         """Mirrored left to right in a picture of `width`, upside down in one of `height`; 0 leaves a direction alone."""
+        if not (width or height):
+            return self
         boxes, points = self.boxes.copy(), self.points.copy()
         for axis, side in ((0, width), (1, height)):
             if side:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ultralytics.cfg import find_model_yaml, get_cfg, warn_unused
+from ultralytics.cfg import get_cfg, load_cfg_file, warn_unused
 from ultralytics.engine.callbacks import Callback, Callbacks
 from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
-from ultralytics.nn.tasks import BaseModel, guess_model_task
+from ultralytics.nn.tasks import MODEL_CLASSES, BaseModel, guess_model_task, yaml_model_load
 from ultralytics.utils.settings import settings
 from ultralytics.utils.torch_utils import select_device
 
@@ -156,13 +156,11 @@ class YOLO:
 
     def reset_weights(self) -> YOLO:
         """Start again from random weights."""
-        for module in self.model.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(".dfl" not in name)
-        self.model.reset_constants() if hasattr(self.model, "reset_constants") else None
+        names, task = self.model.names, self.task
+        self.model = type(self.model)(deepcopy(self.model.yaml), verbose=False)
+        self.model.names = names
         self._has_weights = False
+        self._settle(task)
         return self
 
     # --------------------------------------------------------------------------------- what it is
@@ -209,13 +207,9 @@ class YOLO:
     # --------------------------------------------------------------------------------- inside
 
     def _new(self, name: str, task: str | None, verbose: bool) -> None:
-        find_model_yaml(name)  # a missing file is told before anything is built
-        task = task or "detect"
-        self.overrides = {"model": name, "task": _checked_task(task)}
-        module, prefix = TASKS[task]
-        from ultralytics.nn import tasks  # the class is named by the task
-
-        self.model: BaseModel = getattr(tasks, f"{prefix}Model")(name, verbose=verbose)
+        task = _checked_task(task or guess_model_task(yaml_model_load(name)))
+        self.overrides = {"model": name, "task": task}
+        self.model: BaseModel = MODEL_CLASSES[f"{TASKS[task][1]}Model"](name, verbose=verbose)
         self._settle(task)
 
     def _load(self, name: str) -> None:
@@ -239,9 +233,7 @@ class YOLO:
     def _base(self, cfg: str | Path | None) -> dict[str, Any]:
         if cfg is None:
             return {k: v for k, v in self.overrides.items() if k != "model"}
-        from ultralytics.utils.files import yaml_load
-
-        return yaml_load(cfg)
+        return load_cfg_file(cfg)
 
     def _part(self, role: str) -> type:
         module, prefix = TASKS[self.task]

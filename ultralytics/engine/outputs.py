@@ -35,23 +35,37 @@ class RunFiles:
         self.args = args
         self.live = live
         self.labels = 0  # label files written
-        self.pictures = 0  # pictures and frames written
-        self._taken: set[str] = set()
+        self._stills: set[str] = set()  # names given, in lower case: some file systems see no difference
+        self._clips: set[str] = set()
         self._clip_stems: dict[str, str] = {}
         self._videos: dict[str, cv2.VideoWriter] = {}
 
     def write(self, result: Results, drawn: np.ndarray | None, clip: Clip | None) -> None:
-        """Write the files of one picture; `drawn` is the picture with its boxes if `save` is set."""
+        """Write the files of one picture; `drawn` is the picture with its boxes, None to write none."""
         args = self.args
-        stem = self._stem(result.path, clip)
+        stem = self.stem(result.path, clip)
         numbered = stem if clip is None else f"{stem}_{clip.frame}"
-        if args.save and drawn is not None:
+        if drawn is not None:
             self._picture(stem, result.path, drawn, clip)
         if args.save_txt:
             file = Path(result.save_txt(self.folder / "labels" / f"{numbered}.txt", save_conf=bool(args.save_conf)))
             self.labels += file.exists()
         if args.save_crop:
             result.save_crop(self.folder / "crops", f"{numbered}.jpg")
+
+    def stem(self, path: str, clip: Clip | None) -> str:
+        """The name without suffix under which this picture's files go; all frames of a video have the same."""
+        if clip is not None and clip.frame > 1:
+            return self._clip_stems[clip.path]
+        base, kind = Path(path).stem or "image", Path(path).suffix.lstrip(".").lower() or "image"
+        while clip is None and base.casefold() in self._clips:
+            base = f"{base}_{kind}"  # <base>_2 and so on could be frames of that video
+        names = chain([base], (f"{base}_{n}" for n in count(2)))
+        stem = next(name for name in names if self._free(name.casefold(), clip is not None))
+        (self._stills if clip is None else self._clips).add(stem.casefold())
+        if clip is not None:
+            self._clip_stems[clip.path] = stem
+        return stem
 
     def close(self) -> None:
         """Finish the videos."""
@@ -60,14 +74,16 @@ class RunFiles:
         self._videos.clear()
 
     def _picture(self, stem: str, path: str, drawn: np.ndarray, clip: Clip | None) -> None:
-        self.pictures += 1
         if clip is None:
+            if not self.args.save:
+                return
             suffix = Path(path).suffix
             write_image(self.folder / f"{stem}{suffix if suffix.lower() in WRITABLE else '.jpg'}", drawn)
             return
-        if stem not in self._videos:
-            self._videos[stem] = self._open_video(stem, drawn, clip.fps)
-        self._videos[stem].write(drawn)
+        if self.args.save:
+            if stem not in self._videos:
+                self._videos[stem] = self._open_video(stem, drawn, clip.fps)
+            self._videos[stem].write(drawn)
         if self.args.save_frames:
             write_image(self.folder / f"{stem}_frames" / f"{clip.frame}.jpg", drawn)
 
@@ -82,21 +98,12 @@ class RunFiles:
             raise OSError(f"{file}: OpenCV cannot write this video ({VIDEO_CODE}); save=False does without.")
         return video
 
-    def _stem(self, path: str, clip: Clip | None) -> str:
-        """The name without suffix under which this picture's files go; all frames of a video have the same."""
-        if clip is not None and clip.frame > 1:
-            return self._clip_stems[clip.path]
-        wanted, kind = Path(path).stem or "image", Path(path).suffix.lstrip(".").lower() or "image"
-        tries = (name for n in count(2) for name in (f"{wanted}_{n}", f"{wanted}_{kind}_{n}"))
-        stem = next(name for name in chain([wanted], tries) if self._free(name.casefold(), clip is not None))
-        self._taken.add(stem.casefold())
-        if clip is not None:
-            self._clip_stems[clip.path] = stem
-        return stem
-
     def _free(self, name: str, is_clip: bool) -> bool:
-        """True if neither this name is taken nor one of its frames', which are called <name>_<number>."""
-        frame = re.fullmatch(r"(.+)_\d+", name)
-        if name in self._taken or (frame and frame[1] in {s.casefold() for s in self._clip_stems.values()}):
+        """True if neither the name is taken nor, since frames are called <video>_<number>, a frame's."""
+        if name in self._stills or name in self._clips:
             return False
-        return not (is_clip and any(re.fullmatch(rf"{re.escape(name)}_\d+", taken) for taken in self._taken))
+        if is_clip:
+            frame = re.compile(rf"{re.escape(name)}_\d+")
+            return not any(frame.fullmatch(still) for still in self._stills)
+        numbered = re.fullmatch(r"(.+)_\d+", name)
+        return not (numbered and numbered[1] in self._clips)

@@ -31,6 +31,7 @@ from ultralytics.utils.torch_utils import select_device
 
 MANY_RESULTS = 1000  # more in one list than this is worth a word about stream=True
 SHOW_STILL_MS, SHOW_FRAME_MS = 300, 1
+WRITING = ("save", "save_frames", "save_txt", "save_crop")  # the settings that make files
 STAGES = ("preprocess", "inference", "postprocess")
 
 # networks made ready to run, by the network they are copies of: a loop that predicts picture by picture makes one copy
@@ -137,7 +138,7 @@ class BasePredictor:
         return self.model.predict(im, augment=bool(self.args.augment))
 
     def _run(self) -> Iterator[Any]:
-        wanted = not self.args.embed and any(self.args.get(key) for key in ("save", "save_txt", "save_crop"))
+        wanted = not self.args.embed and any(self.args.get(key) for key in WRITING)
         files = RunFiles(self.save_dir, self.args, self.dataset.is_live) if wanted else None
         stages = {stage: Profile(device=self.device) for stage in STAGES}
         self._warm_up()
@@ -188,13 +189,13 @@ class BasePredictor:
         for result, info, clip in zip(self.results, batch.infos, batch.clips, strict=True):
             result.speed = dict(times)
             drawn = None
-            if args.save or args.show:
+            if args.save or args.save_frames or args.show:
                 drawn = result.plot(
                     conf=args.show_conf, line_width=args.line_width, labels=args.show_labels, boxes=args.show_boxes
                 )
             if files:
                 result.save_dir = str(self.save_dir)
-                files.write(result, drawn, clip)
+                files.write(result, drawn if args.save or args.save_frames else None, clip)
             if args.show and drawn is not None:
                 show_image(drawn, result.path if clip is None else clip.path, SHOW_FRAME_MS if clip else SHOW_STILL_MS)
             if args.verbose:

@@ -126,6 +126,37 @@ def parse_model(d: Mapping[str, Any], ch: int, verbose: bool = True) -> tuple[nn
     return nn.Sequential(*layers), sorted(save)
 
 
+def read_activation(d: Mapping[str, Any]) -> nn.Module | None:
+    """The module that `activation: nn.LeakyReLU(0.1)` names, None without such a line; nothing of it is executed.
+
+    Raises:
+        ModelFileError: it is not `Name` or `Name(literal, key=literal)` of a torch.nn class, with or without 'nn.'.
+    """
+    text = d.get("activation")
+    if not text:
+        return None
+    wanted = "write a class of torch.nn such as nn.ReLU() or nn.LeakyReLU(0.1)"
+    try:
+        call = ast.parse(str(text).strip(), mode="eval").body
+        positional, named = [], {}
+        if isinstance(call, ast.Call):
+            positional = [ast.literal_eval(value) for value in call.args]
+            named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+            call = call.func
+    except (SyntaxError, ValueError) as e:
+        raise ModelFileError(f"{_name(d)}: activation '{text}' cannot be read; {wanted}") from e
+    name = ast.unparse(call).removeprefix("torch.").removeprefix("nn.")
+    cls = getattr(nn, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        near = _nearest(name, nn.modules.activation.__all__)
+        hint = f"did you mean nn.{near}()?" if near else wanted
+        raise ModelFileError(f"{_name(d)}: activation: torch.nn has no '{name}'; {hint}")
+    try:
+        return cls(*positional, **named)
+    except TypeError as e:
+        raise ModelFileError(f"{_name(d)}: activation '{text}' does not fit: {e}") from e
+
+
 def row_error(d: Mapping[str, Any], i: int, problem: str) -> ModelFileError:
     """The error that says what is wrong with row `i`, and where it stands."""
     rows = list(d["backbone"]) + list(d["head"])
@@ -184,8 +215,8 @@ class _Row:
         found = Addmodules.lookup(self.name)
         if found:
             return found
-        near = difflib.get_close_matches(self.name, known_names(), 1, 0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
+        near = _nearest(self.name, known_names())
+        hint = f"did you mean {near}? " if near else ""
         raise self._error(
             f"there is no module '{self.name}'; {hint}A module of your own joins by @register(\"c1, c2, *args\") above "
             "its class (from ultralytics import register), in a script that runs before the model is built"
@@ -194,8 +225,8 @@ class _Row:
     def _torch_entry(self) -> Addmodules.Entry:
         cls = getattr(nn, self.name[3:], None)
         if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-            near = difflib.get_close_matches(self.name[3:], [x for x in dir(nn) if x[0].isupper()], 1)
-            hint = f"did you mean nn.{near[0]}?" if near else "see the list of classes in PyTorch's documentation"
+            near = _nearest(self.name[3:], [x for x in dir(nn) if x[0].isupper()])
+            hint = f"did you mean nn.{near}?" if near else "see the list of classes in PyTorch's documentation"
             raise self._error(f"torch.nn has no module '{self.name[3:]}'; {hint}")
         return Addmodules.Entry(self.name, cls, ("*args",))
 
@@ -291,6 +322,13 @@ def _scale(d: Mapping[str, Any]) -> _Scale:
     if not (isinstance(numbers, list) and len(numbers) == 3 and all(isinstance(x, (int, float)) for x in numbers)):
         raise ModelFileError(f"{name}: scale '{letter}' must be [depth, width, max_channels], found {numbers!r}")
     return _Scale(letter, *numbers)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    # upper and lower case are what people mix up first
+    by_lower = {x.lower(): x for x in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
+    return by_lower[near[0]] if near else None
 
 
 def _line_of_row(name: str, i: int, num_rows: int) -> int | None:

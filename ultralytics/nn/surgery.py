@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import difflib
-
 import torch
 from torch import nn
 
@@ -22,34 +19,6 @@ def initialize_weights(model: nn.Module) -> None:
             m.eps, m.momentum = BN_EPS, BN_MOMENTUM
         elif isinstance(m, _IN_PLACE):
             m.inplace = True
-
-
-def make_activation(text: str) -> nn.Module:
-    """The activation that a model file's `activation: nn.LeakyReLU(0.1)` names; nothing in the text is executed.
-
-    Raises:
-        ValueError: the text is not `Name` or `Name(literal, key=literal)` of a torch.nn module, with or without 'nn.'.
-    """
-    example = "write a torch.nn class such as nn.ReLU() or nn.LeakyReLU(0.1)"
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-        positional, named = [], {}
-        if isinstance(call, ast.Call):
-            positional = [ast.literal_eval(value) for value in call.args]
-            named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-            call = call.func
-    except (SyntaxError, ValueError) as e:
-        raise ValueError(f"activation: '{text}' cannot be read; {example}") from e
-    name = ast.unparse(call).removeprefix("torch.").removeprefix("nn.")
-    cls = getattr(nn, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        near = difflib.get_close_matches(name, nn.modules.activation.__all__, 1)
-        hint = f"did you mean nn.{near[0]}()?" if near else example
-        raise ValueError(f"activation: torch.nn has no '{name}'; {hint}")
-    try:
-        return cls(*positional, **named)
-    except TypeError as e:
-        raise ValueError(f"activation: '{text}' does not fit: {e}") from e
 
 
 def set_activation(model: nn.Module, activation: nn.Module) -> None:

@@ -23,6 +23,7 @@ from ultralytics.nn.parser import (
     ModelFileError,
     guess_model_scale,
     parse_model,
+    read_activation,
     row_error,
     yaml_model_load,
 )
@@ -209,8 +210,9 @@ class DetectionModel(BaseModel):
                 LOGGER.info(f"nc={nc} in place of the model file's nc={self.yaml['nc']}")
             self.yaml["nc"] = nc
         self.model, self.save = parse_model(self.yaml, ch, verbose)
-        if self.yaml.get("activation"):
-            surgery.set_activation(self.model, _activation(self.yaml))
+        activation = read_activation(self.yaml)
+        if activation is not None:
+            surgery.set_activation(self.model, activation)
         self.names = {i: str(i) for i in range(self.yaml.get("nc") or 0)}
         self.inplace = self.yaml.get("inplace", True)
         head = self.model[-1]
@@ -350,13 +352,6 @@ def _clip_tails(outputs: list[Tensor], nl: int) -> list[Tensor]:
 
 
 # ---- what the file says ----------------------------------------------------------------------------------------------
-
-
-def _activation(d: Mapping[str, Any]) -> nn.Module:
-    try:
-        return surgery.make_activation(str(d["activation"]))
-    except ValueError as e:
-        raise ModelFileError(f"{d.get('yaml_file') or 'model (given as a dict)'}: {e}") from e
 
 
 def _task_of_name(path: Path) -> Task | None:

@@ -154,7 +154,7 @@ class v8DetectionLoss:
     def objects(self, batch: Mapping[str, Any], batch_size: int, imgsz: Tensor) -> Objects:
         """The batch's objects, padded, in pixels of a network input of `imgsz` (rows, columns), on its device."""
         parts = (batch["batch_idx"].view(-1, 1), batch["cls"].view(-1, 1), batch["bboxes"].view(-1, 4))
-        rows = torch.cat([_wide(part.to(imgsz.device)) for part in parts], 1)
+        rows = torch.cat([part.to(imgsz) for part in parts], 1)
         padded = self.preprocess(rows, batch_size, imgsz[[1, 0, 1, 0]])
         labels, boxes = padded.split((1, 4), 2)
         return Objects(labels, boxes, boxes.sum(2, keepdim=True) > 0)
@@ -187,7 +187,8 @@ class v8DetectionLoss:
         """Distance logits (..., 4 * reg_max), or plain distances without DFL, to corners in cells."""
         if self.use_dfl:
             bins = _wide(pred_dist).unflatten(-1, (4, self.reg_max)).softmax(-1)
-            pred_dist = bins.matmul(self.proj.to(bins.dtype))
+            # not a matrix product, which autocast would compute in half precision: centres would move by pixels
+            pred_dist = (bins * self.proj.to(bins.dtype)).sum(-1)
         return dist2bbox(pred_dist, anchor_points, xywh=False)
 
 

@@ -1,0 +1,164 @@
+"""YOLO, the object: loading, predicting, validating, saving; nothing that one call does may leak into the next."""
+
+import numpy as np
+import pytest
+import torch
+
+from ultralytics import YOLO
+from ultralytics.engine.model import find_checkpoint
+from ultralytics.utils.settings import settings
+
+CPU = {"device": "cpu", "workers": 0, "plots": False}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data, tiny_model_text, tmp_path_factory):
+    """Path of a checkpoint that finds bright and dark squares."""
+    folder = tmp_path_factory.mktemp("trained model")
+    (folder / "tiny.yaml").write_text(tiny_model_text)
+    yolo = YOLO(folder / "tiny.yaml")
+    args = {"epochs": 50, "imgsz": 64, "batch": 4, "nbs": 4, "optimizer": "AdamW", "lr0": 0.01, "close_mosaic": 40}
+    yolo.train(data=str(tiny_data), project=str(folder), warmup_epochs=1, **args, **CPU)
+    return yolo.trainer.best
+
+
+@pytest.fixture
+def picture():
+    image = np.full((64, 96, 3), 115, np.uint8)
+    image[10:34, 20:44] = 250
+    return image
+
+
+def boxes(result):
+    return result.boxes.data.clone()
+
+
+def test_a_trained_model_finds_the_square(trained, picture):
+    yolo = YOLO(trained)
+    assert yolo.names == {0: "bright", 1: "dark"} and yolo.task == "detect"
+    (result,) = yolo.predict(picture, imgsz=96, verbose=False, device="cpu")
+    best = result.boxes[int(result.boxes.conf.argmax())]
+    assert int(best.cls) == 0
+    np.testing.assert_allclose(best.xyxy[0].numpy(), [20, 10, 44, 34], atol=5)
+
+
+def test_calls_do_not_leak(trained, picture):
+    yolo = YOLO(trained)
+    before = {k: v.clone() for k, v in yolo.model.state_dict().items()}
+    plain = boxes(yolo(picture, imgsz=96, verbose=False, device="cpu")[0])
+    assert len(yolo(picture, imgsz=96, verbose=False, device="cpu", conf=0.99)[0]) <= len(plain)
+    vectors = yolo.embed(picture, imgsz=96, device="cpu", verbose=False)
+    assert vectors[0].ndim == 1
+    assert torch.equal(boxes(yolo(picture, imgsz=96, verbose=False, device="cpu")[0]), plain)
+    after = yolo.model.state_dict()
+    assert list(before) == list(after), "predicting must not fuse the user's network"
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_val_uses_the_data_of_training_and_changes_nothing(trained, tiny_data, tmp_path):
+    yolo = YOLO(trained)
+    before = {k: v.clone() for k, v in yolo.model.state_dict().items()}
+    metrics = yolo.val(project=str(tmp_path), save_json=True, save_txt=True, save_conf=True, **CPU)
+    assert metrics.box.map50 > 0.5
+    assert set(metrics.results_dict) == {
+        "metrics/precision(B)",
+        "metrics/recall(B)",
+        "metrics/mAP50(B)",
+        "metrics/mAP50-95(B)",
+        "fitness",
+    }
+    assert set(metrics.speed) == {"preprocess", "inference", "loss", "postprocess"}
+    assert all(torch.equal(before[k], v) for k, v in yolo.model.state_dict().items())
+    rows = (tmp_path / "val" / "labels" / "0.txt").read_text().split("\n")
+    assert all(len(row.split()) == 6 for row in rows if row)
+    assert (tmp_path / "val" / "predictions.json").stat().st_size > 10
+
+
+def test_rectangular_and_square_validation_agree(trained):
+    yolo = YOLO(trained)
+    rect, square = (yolo.val(rect=r, **CPU).box.map for r in (True, False))
+    assert rect == pytest.approx(square, abs=0.1) and rect > 0
+
+
+def test_save_and_load_predict_the_same(trained, picture, tmp_path):
+    yolo = YOLO(trained)
+    path = yolo.save(tmp_path / "copy.pt")
+    again = YOLO(path)
+    assert torch.equal(
+        boxes(again(picture, imgsz=96, verbose=False, device="cpu")[0]),
+        boxes(yolo(picture, imgsz=96, verbose=False, device="cpu")[0]),
+    )
+    assert again.overrides["imgsz"] == 64 and again.names == yolo.names
+
+
+def test_a_new_network_can_be_saved(tiny_model, tmp_path):
+    YOLO(tiny_model).save(tmp_path / "new.pt")
+    assert YOLO(tmp_path / "new.pt").names == {0: "0", 1: "1"}
+
+
+def test_load_takes_fitting_weights_and_reset_drops_them(trained, tiny_model):
+    yolo = YOLO(tiny_model).load(trained)
+    key = "model.0.conv.weight"
+    assert torch.equal(yolo.model.state_dict()[key], YOLO(trained).model.state_dict()[key])
+    dfl = yolo.model.model[-1].dfl.conv.weight.clone()
+    yolo.reset_weights()
+    assert not torch.equal(yolo.model.state_dict()[key], YOLO(trained).model.state_dict()[key])
+    assert torch.equal(yolo.model.model[-1].dfl.conv.weight, dfl), "the constants of the head stay"
+
+
+def test_info():
+    layers, parameters, gradients, gflops = YOLO("yolo11n.yaml").info(verbose=False)
+    assert (layers, parameters, gradients) == (319, 2_624_080, 2_624_064)
+    assert gflops == pytest.approx(6.612, abs=0.01)
+
+
+def test_missing_files_say_where_they_were_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"yolo11n.pt.*Nothing is downloaded.*yolo11n\.yaml"):
+        YOLO("yolo11n.pt")
+    with pytest.raises(FileNotFoundError, match="nothing.yaml"):
+        YOLO("nothing.yaml")
+    with pytest.raises(ValueError, match=r"neither|not a model"):
+        YOLO("model.onnx")
+
+
+def test_weights_folder_and_missing_suffix(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / settings["weights_dir"]).mkdir()
+    target = tmp_path / settings["weights_dir"] / "mine.pt"
+    target.write_bytes(trained.read_bytes())
+    assert find_checkpoint("mine").resolve() == target
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda y: y.predict(), "needs a source"),
+        (lambda y: y.predict("x.jpg", confidence=0.5), "confidence"),
+        (lambda y: y.predict("missing.jpg"), "missing.jpg"),
+        (lambda y: y.val(data=None), "needs data"),
+        (lambda y: y.train(), "needs data"),
+        (lambda y: y.add_callback("on_trian_end", print), "on_train_end"),
+    ],
+)
+def test_mistakes(tiny_model, call, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        call(YOLO(tiny_model))
+
+
+def test_other_tasks_are_named(tiny_model):
+    with pytest.raises(ValueError, match="'pose' is not part of this version"):
+        YOLO(tiny_model, task="pose")
+
+
+def test_callbacks_reach_predictor_and_validator(trained, picture):
+    yolo = YOLO(trained)
+    seen = []
+    yolo.add_callback("on_predict_end", lambda p: seen.append(type(p).__name__))
+    yolo.add_callback("on_val_end", lambda v: seen.append(type(v).__name__))
+    yolo(picture, imgsz=96, verbose=False, device="cpu")
+    yolo.val(**CPU)
+    assert seen == ["DetectionPredictor", "DetectionValidator"]
+    yolo.reset_callbacks()
+    yolo(picture, imgsz=96, verbose=False, device="cpu")
+    assert len(seen) == 2
