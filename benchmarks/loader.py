@@ -1,11 +1,13 @@
 """Training samples a second of the loader on one core: ours beside the official package's, in turns, in one run.
 
-python benchmarks/loader.py --official /path/to/python/with/official/ultralytics [--data FILE] [--imgsz 640] [--rounds 3]
+python benchmarks/loader.py --official /path/to/python/with/official/ultralytics [--data FILE] [--imgsz 640]
 
-Each side runs in a process of its own with one thread and no workers, on a copy of the same pictures: one epoch to warm up
-(files cached by the system, labels scanned), then epochs that count. "cold" is our side without pictures kept in memory, as
-for a dataset much larger than it. CPU seconds are the better measure on a busy machine, and are what the ratio is made of.
+Each side runs in a process of its own with one thread and no workers, on a copy of the same pictures: one epoch to warm
+up, then epochs that count. Two cases: "small", pictures that fit the memory of either side, and "large", where both
+sides decode (each picture copied --copies times; our side keeps only the least that it keeps of a large dataset). CPU
+seconds are the better measure on a busy machine, and are what the ratio is made of.
 """
+
 
 import argparse
 import json

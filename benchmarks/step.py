@@ -2,9 +2,9 @@
 
     python benchmarks/step.py --official path/to/official/python [--threads 2] [--rounds 7]
 
-`make official` makes that environment. Each side runs in a process of its own; the two take turns, burst by burst, so that a
-machine whose speed drifts slows both. Both use the same number of threads (the official package by itself takes one thread
-fewer than there are cores, which would flatter us). Printed: medians, their spread, and the ratio of the medians.
+`make official` makes that environment. Each side runs in a process of its own; the two take turns, burst by burst, so
+that a machine whose speed drifts slows both. Both use the same number of threads (the official package by itself takes
+one thread fewer than there are cores, which would flatter us). Printed: medians, spread, and the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -124,7 +124,10 @@ def main() -> None:
     if args.worker:
         worker(args.worker, args.threads)
         return
-    sides = {"ours": start(sys.executable, "ours", args.threads), "official": start(args.official, "official", args.threads)}
+    sides = {
+        "ours": start(sys.executable, "ours", args.threads),
+        "official": start(args.official, "official", args.threads),
+    }
     times: dict[tuple[str, str], list[float]] = {(c, s): [] for c in CASES for s in sides}
     for case in CASES:
         for side in sides:
@@ -137,7 +140,10 @@ def main() -> None:
         process.wait()
     import torch
 
-    print(f"torch {torch.__version__}, CPU, {args.threads} threads, {args.rounds} rounds in turns; milliseconds, median (min-max)")
+    print(
+        f"torch {torch.__version__}, CPU, {args.threads} threads, {args.rounds} rounds in turns; "
+        "milliseconds, median (min-max)"
+    )
     print(f"{'case':<10}{'ours':>26}{'official 8.3.0':>26}{'times as fast':>15}")
     for case in CASES:
         cells, medians = [], []

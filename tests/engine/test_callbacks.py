@@ -21,4 +21,10 @@ def test_unknown_event_names_the_nearest():
 
 
 def test_events_of_the_interface_are_known():
-    assert {"on_pretrain_routine_start", "on_fit_epoch_end", "on_model_save", "teardown", "on_predict_batch_end"} <= set(EVENTS)
+    assert {
+        "on_pretrain_routine_start",
+        "on_fit_epoch_end",
+        "on_model_save",
+        "teardown",
+        "on_predict_batch_end",
+    } <= set(EVENTS)

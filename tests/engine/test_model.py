@@ -116,7 +116,7 @@ def test_missing_files_say_where_they_were_looked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"yolo11n.pt.*Nothing is downloaded.*yolo11n\.yaml"):
         YOLO("yolo11n.pt")
-    with pytest.raises(FileNotFoundError, match="nothing.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
         YOLO("nothing.yaml")
     with pytest.raises(ValueError, match=r"neither|not a model"):
         YOLO("model.onnx")

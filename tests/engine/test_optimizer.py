@@ -45,7 +45,7 @@ def test_only_weights_decay(name):
 
 
 def test_unknown_optimizer_lists_the_known():
-    with pytest.raises(ValueError, match="Lion is unknown.*AdamW"):
+    with pytest.raises(ValueError, match=r"Lion is unknown.*AdamW"):
         build_optimizer(small_net(), "Lion", 0.01, 0.9, 0.0)
 
 

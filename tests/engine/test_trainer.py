@@ -262,7 +262,14 @@ def test_training_goes_on_from_the_weights_one_has(run, tiny_data, tmp_path):
     ],
 )
 def test_mistakes_are_named_and_leave_no_folder(tiny_model, tiny_data, tmp_path, options, message):
-    args = {"data": str(tiny_data), "epochs": 1, "imgsz": 64, "workers": 0, "device": "cpu", "project": str(tmp_path / "r")}
+    args = {
+        "data": str(tiny_data),
+        "epochs": 1,
+        "imgsz": 64,
+        "workers": 0,
+        "device": "cpu",
+        "project": str(tmp_path / "r"),
+    }
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         YOLO(str(tiny_model)).train(**(args | options))
     assert not (tmp_path / "r").exists()

@@ -10,7 +10,6 @@ Pictures are uint8 (H, W, 3) in BGR order until the HSV step makes RGB of them; 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import cos, radians, sin, tan
 from typing import Any
 
@@ -123,8 +122,9 @@ class Mosaic:
             found.append(objects.moved((1, 1), (x, y)))
         objects = Objects.join(found)
         owner = np.arange(4).repeat([len(part) for part in found])
-        objects = replace(objects, boxes=objects.boxes.clip(0, side))
-        seen = np.all(objects.boxes[:, 2:] > objects.boxes[:, :2], axis=1)
+        boxes = objects.boxes.clip(0, side)
+        objects = Objects(objects.cls, boxes, objects.points, objects.point_offsets)
+        seen = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         return Scene(tiles, objects.keep(seen), owner[seen], (side, side))
 
 
@@ -178,7 +178,11 @@ class RandomHSV:
         self.gains = (hgain, sgain, vgain)
 
     def __call__(
-        self, image: np.ndarray, rng: np.random.Generator, to_rgb: bool = False, flips: tuple[bool, bool] = (False, False)
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        to_rgb: bool = False,
+        flips: tuple[bool, bool] = (False, False),
     ) -> np.ndarray:
         """A new picture with other colours.
 
@@ -188,22 +192,24 @@ class RandomHSV:
             to_rgb: the new picture is RGB instead.
             flips: upside down, left to right.
         """
+        up, left = flips
+        turn = ((-1 if left else 0) if up else 1) if up or left else None
+        if not any(self.gains):
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if to_rgb else image.copy()
+            return cv2.flip(image, turn) if turn is not None else image
         hue, saturation, value = (1 + rng.uniform(-1, 1, 3) * self.gains).tolist()
         hues = (np.arange(256) * hue % 180).astype(np.uint8)
         order = cv2.COLOR_HSV2RGB if to_rgb else cv2.COLOR_HSV2BGR
-        up, left = flips
-        turn = ((-1 if left else 0) if up else 1) if up or left else None
         out = np.empty(image.shape, np.uint8)
         for top in range(0, len(image), _STRIPE):
             part = image[top : top + _STRIPE]
             target = out[len(out) - top - len(part) : len(out) - top] if up else out[top : top + len(part)]
             hsv = cv2.cvtColor(part, cv2.COLOR_BGR2HSV)
-            if any(self.gains):
-                h, s, v = cv2.split(hsv)
-                cv2.LUT(h, hues, dst=h)
-                cv2.convertScaleAbs(s, dst=s, alpha=saturation, beta=-0.5)  # it rounds: half less cuts off, as in 8.3.0
-                cv2.convertScaleAbs(v, dst=v, alpha=value, beta=-0.5)
-                cv2.merge((h, s, v), dst=hsv)
+            h, s, v = cv2.split(hsv)
+            cv2.LUT(h, hues, dst=h)
+            cv2.convertScaleAbs(s, dst=s, alpha=saturation, beta=-0.5)  # it rounds: half less cuts off, as in 8.3.0
+            cv2.convertScaleAbs(v, dst=v, alpha=value, beta=-0.5)
+            cv2.merge((h, s, v), dst=hsv)
             if turn is None:
                 cv2.cvtColor(hsv, order, dst=target)
             else:

@@ -14,7 +14,7 @@ Pictures are uint8 (H, W, 3); xyxy are corner pixels; matrices are 3x3 and map x
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, floor
 
 import cv2
@@ -59,7 +59,7 @@ class Objects:
         points = (
             self.points * np.array(scale, np.float32) + np.array(shift, np.float32) if len(self.points) else self.points
         )
-        return replace(self, boxes=boxes, points=points)
+        return Objects(self.cls, boxes, points, self.point_offsets)
 
     def mirrored(self, width: int, height: int) -> Objects:
         """Mirrored left to right in a picture of `width`, upside down in one of `height`; 0 leaves a direction alone."""
@@ -70,7 +70,7 @@ class Objects:
             if side:
                 boxes[:, [axis, axis + 2]] = side - boxes[:, [axis + 2, axis]]
                 points[:, axis] = side - points[:, axis]
-        return replace(self, boxes=boxes, points=points)
+        return Objects(self.cls, boxes, points, self.point_offsets)
 
     @staticmethod
     def join(parts: Sequence[Objects]) -> Objects:
@@ -132,14 +132,14 @@ def warp_objects(scene: Scene, mapping: Mapping, scale: float, out: tuple[int, i
     if len(objects.points):
         has_outline = np.diff(objects.point_offsets) > 0
         boxes[has_outline], points = _outline_boxes(scene, mapping, out)
-        objects = replace(objects, points=points)
+        objects = Objects(objects.cls, objects.boxes, points, objects.point_offsets)
         least = np.where(has_outline, _MIN_AREA_POLYGON, _MIN_AREA)
     np.clip(boxes, 0, (out[1], out[0], out[1], out[0]), out=boxes)
     w, h = (boxes[:, 2:] - boxes[:, :2]).T
     before = (old[:, 2] - old[:, 0]) * (old[:, 3] - old[:, 1]) * scale**2
     aspect = np.maximum(w / (h + 1e-16), h / (w + 1e-16))
     good = (w > _MIN_SIDE) & (h > _MIN_SIDE) & (w * h / (before + 1e-16) > least) & (aspect < _MAX_ASPECT)
-    return replace(objects, boxes=boxes.astype(np.float32)).keep(good)
+    return Objects(objects.cls, boxes.astype(np.float32), objects.points, objects.point_offsets).keep(good)
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures

@@ -45,6 +45,7 @@ class YOLO:
 
     def __init__(self, model: str | Path = "yolo11n.yaml", task: str | None = None, verbose: bool = False) -> None:
         self.callbacks = Callbacks()
+        self.model: BaseModel
         self.predictor: Any = None
         self.trainer: Any = None
         self.metrics: Any = None
@@ -124,7 +125,9 @@ class YOLO:
         args = get_cfg(self.overrides | defaults | kwargs | {"mode": "predict"})
         source = source if source is not None else args.source
         if source is None:
-            raise ValueError("predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg")
+            raise ValueError(
+                "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
+            )
         self.predictor = (predictor or self._part("Predictor"))(model=self.model, args=args, callbacks=self.callbacks)
         return self.predictor(source, stream=stream)
 
@@ -207,10 +210,10 @@ class YOLO:
     # --------------------------------------------------------------------------------- inside
 
     def _new(self, name: str, task: str | None, verbose: bool) -> None:
-        task = _checked_task(task or guess_model_task(yaml_model_load(name)))
-        self.overrides = {"model": name, "task": task}
-        self.model: BaseModel = MODEL_CLASSES[f"{TASKS[task][1]}Model"](name, verbose=verbose)
-        self._settle(task)
+        kind = _checked_task(task or guess_model_task(yaml_model_load(name)))
+        self.overrides = {"model": name, "task": kind}
+        self.model = MODEL_CLASSES[f"{TASKS[kind][1]}Model"](name, verbose=verbose)
+        self._settle(kind)
 
     def _load(self, name: str) -> None:
         path = find_checkpoint(name)
@@ -223,7 +226,7 @@ class YOLO:
         self._has_weights = True
         self._settle(task)
 
-    def _settle(self, task: str) -> None:
+    def _settle(self, task: Any) -> None:
         self.model.task = task
         self.model.args = get_cfg(self._settings())  # the loss reads its gains here
 

@@ -23,13 +23,26 @@ _NORMS = tuple(cls for name, cls in vars(nn).items() if isinstance(cls, type) an
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
     """Parameters as (biases, weights that decay, weights of normalisation layers), in the order of the modules."""
-    biases, weights, norms = [], [], []
+    biases: list[nn.Parameter] = []
+    weights: list[nn.Parameter] = []
+    norms: list[nn.Parameter] = []
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             full = f"{prefix}.{name}" if prefix else name
             group = biases if "bias" in full else norms if isinstance(module, _NORMS) else weights
             group.append(parameter)
     return biases, weights, norms
+
+
+def freeze_layers(model: nn.Module, freeze: int | list[int] | None) -> None:
+    """Let the first `freeze` layers, or the layers of that list, keep their weights; all others learn."""
+    layers = freeze if isinstance(freeze, list) else range(freeze or 0)
+    stems = tuple(f"model.{i}." for i in layers)
+    for name, parameter in model.named_parameters():
+        frozen = name.startswith(stems) or ".dfl" in name  # the bins of the box distribution are constants
+        parameter.requires_grad_(not frozen)
+    if stems:
+        LOGGER.info(f"Layers {', '.join(map(str, layers))} are frozen: their weights do not change")
 
 
 def auto_choice(num_classes: int, steps: float) -> tuple[str, float, float]:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
-from ultralytics.engine.optimizer import WarmUp, auto_choice, build_optimizer, lr_curve, steps_of_run
+from ultralytics.engine.numerics import FiniteGuard, amp_works
+from ultralytics.engine.optimizer import WarmUp, auto_choice, build_optimizer, freeze_layers, lr_curve, steps_of_run
 from ultralytics.engine.record import RunRecord
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.nn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, strip_checkpoint
@@ -27,7 +28,6 @@ from ultralytics.utils.torch_utils import (
     ModelEMA,
     describe_device,
     init_seeds,
-    kept_rng,
     rng_state,
     select_device,
     set_rng_state,
@@ -36,11 +36,6 @@ from ultralytics.utils.torch_utils import (
 RESUMABLE = ("imgsz", "batch", "device", "close_mosaic", "workers", "exist_ok")  # may change when a run goes on
 MAX_GRAD_NORM = 10.0
 SAMPLE_BATCHES = 3  # train_batch*.jpg at the start, and again when the mosaic closes
-AMP_TOLERANCE = 0.1  # relative difference of the training outputs in half and full precision
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on: what happened, where, and what to do."""
 
 
 class BaseTrainer:
@@ -76,7 +71,7 @@ class BaseTrainer:
         self.device = select_device(self.args.device)
         self.data = self.get_dataset()  # before the folder is made: a failed start leaves nothing behind
         self.plots = bool(self.args.plots)
-        self.model: BaseModel | None = None
+        self.model: Any = None  # the network, once setup_model has run
         self.metrics: dict[str, float] = {}
         self.fitness: float | None = None
         self.best_fitness: float | None = None
@@ -141,8 +136,10 @@ class BaseTrainer:
             self._finish()
         except KeyboardInterrupt:
             if self.last.exists():
-                LOGGER.info(f"\nStopped by hand. Everything up to epoch {self.record.epochs} is kept; go on with\n"
-                            f'  yolo train resume="{self.last}"')
+                LOGGER.info(
+                    f"\nStopped by hand. Everything up to epoch {self.record.epochs} is kept; go on with\n"
+                    f'  yolo train resume="{self.last}"'
+                )
             raise
         finally:
             self.run_callbacks("teardown")
@@ -205,19 +202,20 @@ class BaseTrainer:
     def _setup_train(self) -> None:
         self.run_callbacks("on_pretrain_routine_start")
         self.setup_model()
-        assert self.model is not None, "setup_model gives a network"
         LOGGER.info(describe_device(self.device))
         # convolutions run 1.3 times as fast with channels last, on the CPU and on tensor cores
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
         self.model.nc, self.model.names, self.model.args = self.data["nc"], self.data["names"], self.args
-        self._freeze()
-        self.amp = bool(self.args.amp) and self._amp_works()
+        freeze_layers(self.model, self.args.freeze)
+        self.amp = bool(self.args.amp) and amp_works(self.model, self.device)
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.amp)
         self.stride = max(int(self.model.stride.max()), 32)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, floor=self.stride, max_dim=1)
         self.batch_size = self.args.batch
         self.train_loader = self.get_dataloader(self.data["train"], self.batch_size, mode="train")
-        self.test_loader = self.get_dataloader(self.data.get("val") or self.data["test"], self.batch_size * 2, mode="val")
+        self.test_loader = self.get_dataloader(
+            self.data.get("val") or self.data["test"], self.batch_size * 2, mode="val"
+        )
         self.validator = self.get_validator()
         self.ema = ModelEMA(self.model)
         if self.plots and not self.resumed:
@@ -255,33 +253,6 @@ class BaseTrainer:
         self.lf = lr_curve(self.epochs, self.args.lrf, bool(self.args.cos_lr))
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-
-    def _freeze(self) -> None:
-        freeze = self.args.freeze
-        layers = freeze if isinstance(freeze, list | tuple) else range(freeze or 0)
-        stems = tuple(f"model.{i}." for i in layers)
-        for name, parameter in self.model.named_parameters():
-            frozen = name.startswith(stems) or ".dfl" in name  # the bins of the box distribution are constants
-            parameter.requires_grad_(not frozen)
-        if stems:
-            LOGGER.info(f"Layers {', '.join(map(str, layers))} are frozen: their weights do not change")
-
-    def _amp_works(self) -> bool:
-        """Mixed precision is used where it is fast (CUDA) and gives nearly the same outputs on this very network."""
-        if self.device.type != "cuda":
-            return False
-        with torch.no_grad(), kept_rng():
-            images = torch.rand(2, 3, 64, 64, device=self.device).to(memory_format=torch.channels_last)
-            state = {k: v.clone() for k, v in self.model.state_dict().items()}  # a pass in training mode moves statistics
-            self.model.train()
-            full = self.model(images)
-            with torch.autocast("cuda"):
-                half = self.model(images)
-            self.model.load_state_dict(state)
-        off = max(float((a - b.float()).norm() / (a.norm() + 1e-9)) for a, b in zip(full, half, strict=True))
-        if not off < AMP_TOLERANCE:
-            LOGGER.warning(f"Mixed precision is off: the network's outputs differ by {off:.1%} in half precision")
-        return off < AMP_TOLERANCE
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = checkpoint.content["resume"]
@@ -322,8 +293,8 @@ class BaseTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.lf(self.epoch)
         self.train_loader.set_epoch(self.epoch)
-        self.tloss: Tensor | None = None
-        guard = _FiniteGuard(self.device)
+        self.tloss: Any = None  # running mean of the losses, (number of losses,)
+        guard = FiniteGuard(self.device)
         progress = tqdm(self.train_loader, disable=not VERBOSE or RANK > 0, bar_format="{l_bar}{bar:10}{r_bar}")
         LOGGER.info(self.progress_string())
         for i, batch in enumerate(progress):
@@ -338,7 +309,7 @@ class BaseTrainer:
         self.lr = {f"lr/pg{i}": group["lr"] for i, group in enumerate(self.optimizer.param_groups)}
         self.run_callbacks("on_train_epoch_end")
 
-    def _train_batch(self, i: int, batch: dict[str, Any], guard: _FiniteGuard) -> None:
+    def _train_batch(self, i: int, batch: dict[str, Any], guard: FiniteGuard) -> None:
         self.run_callbacks("on_train_batch_start")
         ni = i + len(self.train_loader) * self.epoch
         if ni <= self.warm_up.steps:
@@ -505,31 +476,6 @@ class BaseTrainer:
         lines += [f"  {what:<16}{path}" for what, path in kinds if path.exists()]
         lines.append(f'Next: yolo predict model="{self.best}" source=YOUR_IMAGES')
         LOGGER.info("\n".join(lines))
-
-
-class _FiniteGuard:
-    """Stops a run whose loss is no longer a number, and names the batch.
-
-    On the CPU a loss is looked at before it can touch the weights. On other devices it is looked at one batch later,
-    so that nobody waits; the checkpoints of the last epoch are untouched either way.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._lag = 0 if device.type == "cpu" else 1
-        self._waiting: list[tuple[Tensor, str, tuple[str, ...]]] = []
-
-    def add(self, loss: Tensor, where: str, files: tuple[str, ...]) -> None:
-        self._waiting.append((torch.isfinite(loss.detach()).all(), where, tuple(files)))
-
-    def check(self, wait: bool = False) -> None:
-        while len(self._waiting) > (0 if wait else self._lag):
-            finite, where, files = self._waiting.pop(0)
-            if not bool(finite):
-                raise TrainingError(
-                    f"The loss is not a number any more at {where}, with the images {', '.join(files)}. "
-                    "The weights of the last full epoch are kept (last.pt, best.pt). Usual causes: a learning rate "
-                    "that is too high (try a tenth of lr0) or broken images or labels in this batch; amp=False rules out half precision."
-                )
 
 
 def _latest_run() -> Path:

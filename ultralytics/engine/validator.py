@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils import LOGGER, RANK, VERBOSE, IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.ops import Profile
@@ -35,8 +36,8 @@ class BaseValidator:
         args: settings; copied.
         _callbacks: functions by event, each called with this object.
 
-    Public attributes (the names users' callbacks read): args, dataloader, data, device, metrics, names, nc, seen, speed,
-    stats, confusion_matrix, save_dir, batch_i, training.
+    Public attributes (the names users' callbacks read): args, dataloader, data, device, metrics, names, nc, seen,
+    speed, stats, confusion_matrix, save_dir, batch_i, training.
     """
 
     metric_keys: tuple[str, ...] = ()  # columns of results.csv that come from the metrics
@@ -67,7 +68,7 @@ class BaseValidator:
         """Loader over `data[args.split]`, never shuffled."""
         raise NotImplementedError
 
-    def init_metrics(self, model: nn.Module) -> None:
+    def init_metrics(self, model: BaseModel) -> None:
         """Empty all counters."""
         raise NotImplementedError
 
@@ -116,7 +117,7 @@ class BaseValidator:
             Metrics by name, `fitness` among them; inside training the validation losses as well.
         """
         self.training = trainer is not None
-        network = self._from_trainer(trainer) if trainer else self._standalone(model)
+        network: Any = self._from_trainer(trainer) if trainer else self._standalone(model)
         with torch.inference_mode():
             losses = self._run(network)
         stats = self.get_stats()
@@ -148,7 +149,7 @@ class BaseValidator:
         if self.args.half and not self.half:
             LOGGER.warning("half=True needs a GPU; validating in full precision")
         # a copy: the user's network keeps its normalisation layers, its precision and its place
-        network = deepcopy(model).eval().to(self.device).fuse(verbose=False)
+        network: Any = deepcopy(model).eval().to(self.device).fuse(verbose=False)
         network = (network.half() if self.half else network.float()).to(memory_format=torch.channels_last)
         stride = max(int(network.stride.max()), 32)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=stride, max_dim=1)
@@ -162,7 +163,7 @@ class BaseValidator:
         """Description of the data of `args.data`."""
         raise NotImplementedError
 
-    def _run(self, network: nn.Module) -> Tensor:
+    def _run(self, network: BaseModel) -> Tensor:
         self.init_metrics(network)
         self.run_callbacks("on_val_start")
         stages = {stage: Profile(device=self.device) for stage in STAGES}

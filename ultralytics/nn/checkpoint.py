@@ -16,7 +16,7 @@ and two keys of our own, which other readers ignore:
     resume           what an interrupted run needs to go on as if nothing had happened; None once training is over
 
 Reading rebuilds tensors, containers, numbers and texts. Every class instance in the file becomes an inert record of its
-attributes, from which the network is built anew by `parse_model`; any function or class outside the lists below is refused.
+attributes, from which the network is built anew by `parse_model`; any function outside the lists below is refused.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _portable(network: nn.Module) -> nn.Module:
     """Copy of a network on the CPU without loss object and settings object, so that every reader can unpickle it."""
     criterion = network.__dict__.pop("criterion", None)  # not copied: it holds the assigner's buffers
     try:
-        copy = deepcopy(network).cpu().eval()
+        copy: Any = deepcopy(network).cpu().eval()
     finally:
         if criterion is not None:
             network.criterion = criterion

@@ -91,7 +91,13 @@ def rng_state() -> dict[str, Any]:
     version, words, gauss = random.getstate()
     return {
         "python": [version, list(words), gauss],
-        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(pos), int(has_gauss), float(cached)],
+        "numpy": [
+            str(kind),
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            int(pos),
+            int(has_gauss),
+            float(cached),
+        ],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -116,7 +122,7 @@ def one_cycle(y1: float = 0.0, y2: float = 1.0, steps: int = 100) -> Any:
 def unwrap(model: nn.Module) -> nn.Module:
     """The network itself, out of DataParallel, DistributedDataParallel or torch.compile."""
     while True:
-        inner = getattr(model, "_orig_mod", None) or (model.module if is_parallel(model) else None)
+        inner: Any = getattr(model, "_orig_mod", None) or (model.module if is_parallel(model) else None)
         if inner is None:
             return model
         model = inner

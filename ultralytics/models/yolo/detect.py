@@ -56,7 +56,9 @@ class DetectionTrainer(BaseTrainer):
         data = check_det_dataset(self.args.data)
         for split in ("train", "val"):
             if not (data.get(split) or (split == "val" and data.get("test"))):
-                raise ValueError(f"{data['yaml_file']}: '{split}' is missing; it names the folder of the {split} images")
+                raise ValueError(
+                    f"{data['yaml_file']}: '{split}' is missing; it names the folder of the {split} images"
+                )
         return data
 
     def get_model(self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True) -> BaseModel:
@@ -109,14 +111,14 @@ class DetectionValidator(BaseValidator):
             raise ValueError("validation needs data: data=coco128.yaml, or a dataset file of your own")
         data = check_det_dataset(self.args.data)
         if not data.get(self.args.split):
-            raise ValueError(f"{data['yaml_file']}: there is no split '{self.args.split}'; choose split=val, train or test")
+            raise ValueError(f"{data['yaml_file']}: there is no split '{self.args.split}'; choose val, train or test")
         return data
 
     def get_dataloader(self, data: dict[str, Any], batch_size: int) -> Any:
         dataset = _dataset(data[self.args.split], data, self.args, batch=batch_size, train=False, stride=self.stride)
         return build_dataloader(dataset, batch_size, self.args.workers, shuffle=False, seed=self.args.seed)
 
-    def init_metrics(self, model: nn.Module) -> None:
+    def init_metrics(self, model: BaseModel) -> None:
         self.names, self.nc = model.names, len(model.names)
         self.iouv = torch.linspace(0.5, 0.95, 10)
         self.metrics = DetMetrics(save_dir=self.save_dir, names=self.names)
@@ -241,7 +243,9 @@ class DetectionValidator(BaseValidator):
         if not len(classes):
             return
         plot_pr_curve(box.px, box.prec_values, box.ap50, classes, names, folder / "PR_curve.png")
-        for label, short, curve in (("F1", "F1", box.f1_curve), ("Precision", "P", box.p_curve), ("Recall", "R", box.r_curve)):
+        curves = {"F1": box.f1_curve, "Precision": box.p_curve, "Recall": box.r_curve}
+        for label, curve in curves.items():
+            short = label if label == "F1" else label[0]
             plot_mc_curve(box.px, curve, classes, names, folder / f"{short}_curve.png", ylabel=label)
 
 

@@ -27,6 +27,7 @@ from ultralytics.nn.Addmodules import register
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import sample_points
+from ultralytics.nn.ops.rows import wants_function
 from ultralytics.utils import LOGGER
 
 Shape = str | Sequence[tuple[float, float]]
@@ -85,7 +86,7 @@ class AKConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         offset = self.p_conv(x)
-        if self.offset_lr != 1 and offset.requires_grad:
+        if self.offset_lr != 1 and wants_function(offset):
             offset = _ScaleGradient.apply(offset, self.offset_lr)
         points = offset.float() if offset.dtype in (torch.float16, torch.bfloat16) else offset
         points = points + self._grid(offset.shape[2], offset.shape[3], points)

@@ -101,6 +101,7 @@ class _Geometry:
         self.B, self.C, self.H, self.W = x.shape
         self.kh, self.kw = weight.shape[2:]
         self.T = self.kh * self.kw
+        self.frame = (self.H + 2) * (self.W + 2)  # pixels of the map with its frame of zeros, see _framed
         self.stride, self.padding, self.dilation = stride, padding, dilation
         sizes = (self.H, self.W)
         self.h, self.w = (
@@ -154,18 +155,20 @@ def _taps(weight: Tensor) -> Tensor:
 
 
 def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
-    tables, taps = _framed(x), _taps(weight)
+    table, taps = _framed(x).flatten(0, 1), _taps(weight)
     cell, fy, fx, _, _ = _cells(offset, g)
-    out = x.new_empty(g.B, g.h * g.w, g.C)
-    step = rows.chunk_length(g.T * g.C, g.h * g.w)
-    for b in range(g.B):
-        for p in range(0, g.h * g.w, step):
-            at = slice(p, p + step)
-            corners = rows.corner_rows(cell[b, at].reshape(-1), g.W + 2, 1)
-            weights = rows.corner_weights(fy[b, at].reshape(-1), fx[b, at].reshape(-1)).to(x.dtype)
-            samples = rows.read(tables[b], corners, weights).view(-1, g.T, g.C)  # (P, T, C)
-            out[b, at] = samples.mul_(taps).sum(1)
-    return out.view(g.B, g.h, g.w, g.C).permute(0, 3, 1, 2)
+    first_rows = torch.arange(0, g.B * g.frame, g.frame, dtype=cell.dtype, device=cell.device)
+    cell = (cell + first_rows.view(-1, 1, 1)).view(-1, g.T)  # images one below the other: (B*h*w, T)
+    fy, fx = fy.view(-1, g.T), fx.view(-1, g.T)
+    step = rows.chunk_length(g.T * g.C, g.B * g.h * g.w)
+    out = []
+    for p in range(0, g.B * g.h * g.w, step):
+        at = slice(p, p + step) if step < g.B * g.h * g.w else slice(None)
+        corners = rows.corner_rows(cell[at].reshape(-1), g.W + 2, 1)
+        weights = rows.corner_weights(fy[at].reshape(-1), fx[at].reshape(-1)).to(x.dtype)
+        samples = rows.read(table, corners, weights).view(-1, g.T, g.C)  # (P, T, C)
+        out.append(samples.mul_(taps).sum(1))
+    return torch.cat(out).view(g.B, g.h, g.w, g.C).permute(0, 3, 1, 2)
 
 
 class _DeformDepthwise(torch.autograd.Function):
@@ -195,7 +198,7 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
     slope = x.new_empty(g.B, g.h * g.w, g.T, 2)
     step = rows.chunk_length(4 * g.T * g.C, g.h * g.w)
     for b in range(g.B):
-        cells = x.new_zeros((g.H + 2) * (g.W + 2), 4 * g.C)
+        cells = x.new_zeros(g.frame, 4 * g.C)
         for p in range(0, g.h * g.w, step):
             at = slice(p, p + step)
             here, down, right = cell[b, at].reshape(-1), fy[b, at].reshape(-1), fx[b, at].reshape(-1)
@@ -203,9 +206,8 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
             part = grad[b, at].unsqueeze(1)  # (P, 1, C)
             grad_taps += rows.read(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
             part = (part * taps).view(-1, g.C)  # gradient of the samples, (P*T, C)
-            by_row, by_column = rows.slopes(tables[b], corners, down, right)
-            slope[b, at, :, 0] = by_row.mul_(part).sum(1).view(-1, g.T)
-            slope[b, at, :, 1] = by_column.mul_(part).sum(1).view(-1, g.T)
+            by_row, by_column = rows.slopes(rows.products(tables[b], corners, part), down, right)
+            slope[b, at, :, 0], slope[b, at, :, 1] = by_row.view(-1, g.T), by_column.view(-1, g.T)
             rows.spread_(cells, here, weights, part)
         grad_x[b] = rows.gather_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
     slope[..., 0] *= (row > -1) & (row < g.H)

@@ -18,9 +18,12 @@ CHUNK_VALUES = 1 << 19  # numbers of the largest temporary array of a chunk: 2 M
 
 
 def chunk_length(values_per_item: int, total: int) -> int:
-    """How many of `total` items to handle at once when each holds this many values; all of them under torch.compile."""
-    if torch.compiler.is_compiling():  # the compiler unrolls loops and plans memory itself
-        return max(total, 1)
+    """How many of `total` items to handle at once when each holds this many values.
+
+    All of them in a traced or compiled graph, where a loop would be unrolled for the sizes of the day.
+    """
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return total
     return max(1, min(total, CHUNK_VALUES // max(values_per_item, 1)))
 
 
@@ -41,12 +44,21 @@ def read(table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
     return F.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
 
 
-def slopes(table: Tensor, corners: Tensor, fy: Tensor, fx: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives (S, C) of `read` in the row and the column of the sample's point."""
-    gy, gx = 1 - fy, 1 - fx
-    by_row = read(table, corners, torch.stack((-gx, -fx, gx, fx), 1))
-    by_column = read(table, corners, torch.stack((-gy, gy, -fy, fy), 1))
-    return by_row, by_column
+def products(table: Tensor, corners: Tensor, grad: Tensor) -> Tensor:
+    """Dot product of each sample's gradient (S, C) with its four rows of the table: the weights' gradient, (S, 4)."""
+    samples = torch.arange(len(corners), dtype=corners.dtype, device=corners.device)
+    # the operator behind embedding_bag's own backward, which does not copy the rows first; mode 0 is "sum"
+    backward = torch.ops.aten._embedding_bag_per_sample_weights_backward
+    flat = backward(grad, table, corners.view(-1), samples * 4, samples.repeat_interleave(4), 0)
+    return flat.view(-1, 4)
+
+
+def slopes(products: Tensor, fy: Tensor, fx: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients (S,) of the sample's row and column coordinate from `products`."""
+    top_left, top_right, bottom_left, bottom_right = products.unbind(1)
+    left, right = bottom_left - top_left, bottom_right - top_right
+    top, bottom = top_right - top_left, bottom_right - bottom_left
+    return torch.lerp(left, right, fx), torch.lerp(top, bottom, fy)
 
 
 def spread_(cells: Tensor, cell: Tensor, weights: Tensor, grad: Tensor) -> None:
@@ -55,7 +67,7 @@ def spread_(cells: Tensor, cell: Tensor, weights: Tensor, grad: Tensor) -> None:
     One write of 4 C values a sample instead of four of C; `gather_cells` sums the four parts where they belong, once.
     """
     parts = weights.unsqueeze(2) * grad.unsqueeze(1)  # (S, 4, C)
-    cells.index_add_(0, cell, parts.view(-1, cells.shape[1]))
+    cells.index_add_(0, cell.long(), parts.view(-1, cells.shape[1]))  # long: other index types take a slower path
 
 
 def gather_cells(cells: Tensor, height: int, width: int) -> Tensor:

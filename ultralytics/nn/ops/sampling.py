@@ -134,9 +134,8 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         for s in range(0, h * w * n, step):
             at = slice(s, s + step)
             corners = rows.corner_rows(cell[b, at], *_steps(H, W))
-            by_row, by_column = rows.slopes(tables[b], corners, fy[b, at], fx[b, at])
-            torch.sum(by_row.mul_(grad[b, at]), 1, out=slope[0, b, at])
-            torch.sum(by_column.mul_(grad[b, at]), 1, out=slope[1, b, at])
+            products = rows.products(tables[b], corners, grad[b, at])
+            slope[0, b, at], slope[1, b, at] = rows.slopes(products, fy[b, at], fx[b, at])
             rows.spread_(cells, cell[b, at], rows.corner_weights(fy[b, at], fx[b, at]), grad[b, at])
         grad_x[b] = rows.gather_cells(cells, H, W)
     slope[0] *= (row >= 0) & (row <= H - 1)
