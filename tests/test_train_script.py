@@ -70,10 +70,17 @@ def test_a_resumed_run_keeps_its_own_settings(kit: ModuleType) -> None:
 def test_defaults_are_options_of_the_package(kit: ModuleType) -> None:
     from ultralytics.cfg import find_model_yaml, get_cfg
 
-    settings = get_cfg({key: str(v) if isinstance(v, Path) else v for key, v in kit.DEFAULTS.items()})
-    assert settings.epochs == kit.DEFAULTS["epochs"]
+    settings = get_cfg(kit.with_defaults({}))
+    assert settings.epochs == kit.FOR_THE_SAMPLE["epochs"]
     assert find_model_yaml(settings.model) == ROOT / "train" / "yolo11-AKConv.yaml"
-    assert Path(settings.data).is_file()
+    assert Path(settings.data) == ROOT / "train" / "coco128.yaml"
+
+
+def test_the_samples_settings_are_not_put_on_other_data(kit: ModuleType) -> None:
+    settings = kit.with_defaults({"data": "mine.yaml", "imgsz": 256})
+    assert settings == {**kit.DEFAULTS, "data": "mine.yaml", "imgsz": 256, "model": str(kit.DEFAULTS["model"])}
+    assert kit.with_defaults({"imgsz": 256})["imgsz"] == 256
+    assert kit.with_defaults({"imgsz": 256})["batch"] == kit.FOR_THE_SAMPLE["batch"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The model files of the added modules: rows where the specification wants them, and every file builds, trains, predicts."""
+"""The model files of the added modules: their rows are as specified, and every file builds, trains and predicts."""
 
 from pathlib import Path
 

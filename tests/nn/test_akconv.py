@@ -135,7 +135,7 @@ def test_wrong_options_are_named(options, message):
         AKConv(**({"inc": 2, "outc": 2, "num_param": 3} | options))
 
 
-# ---- the four faults ---------------------------------------------------------------------------------------------------
+# ---- the four faults ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(("H", "W", "row", "column"), [(6, 6, 1, 4), (4, 8, 1, 6), (8, 4, 6, 1)])
@@ -229,7 +229,7 @@ def test_half_types_and_autocast_come_close(dtype):
         assert (out - expected).abs().max() < 2e-2 * expected.abs().max()
 
 
-# ---- house-keeping -----------------------------------------------------------------------------------------------------
+# ---- house-keeping ----------------------------------------------------------
 
 
 def test_channels_last_gives_the_same():

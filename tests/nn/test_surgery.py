@@ -39,6 +39,8 @@ def test_fuse_network():
     assert surgery.is_fused(net)
     assert sorted(k for k in net.state_dict() if "bn" in k) == []
     torch.testing.assert_close(net(x), expected)
+    assert net[0].act.inplace
+    assert not Conv.default_act.inplace  # other networks share that one
 
 
 def test_set_activation():

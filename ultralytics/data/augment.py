@@ -2,7 +2,7 @@
 
 The distributions are those of ultralytics 8.3.0: mosaic of four, random perspective, mixup, HSV, flips, BGR order.
 Random numbers come from a numpy Generator per sample, so that a sample depends on nothing but its ticket. The blur,
-grey and CLAHE steps that 8.3.0 adds when albumentations is installed are left out: nothing here depends on what else is.
+grey and CLAHE steps that 8.3.0 adds where albumentations is installed are left out.
 
 Pictures are uint8 (H, W, 3) in BGR order until the HSV step makes RGB of them; boxes are xyxy in pixels until `Format`.
 """

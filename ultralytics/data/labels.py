@@ -1,7 +1,7 @@
 """Labels: read and checked once, kept as flat arrays in a cache that notices changes.
 
-A bad picture or a bad line (see data/verify.py) takes that picture out of the dataset; pictures without a label file or
-with an empty one stay, as background. What was found is said once, in a summary. Files of the dataset are never written.
+A bad picture or a bad line (see data/verify.py) takes that picture out of the dataset; pictures without a label file
+or with an empty one stay, as background. What was found is said once, in a summary. Nothing in the dataset is written.
 The cache lies in the user's settings folder; only pictures whose files changed (size or time) are read again.
 """
 

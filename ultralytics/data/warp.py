@@ -62,7 +62,7 @@ class Objects:
         return Objects(self.cls, boxes, points, self.point_offsets)
 
     def mirrored(self, width: int, height: int) -> Objects:
-        """Mirrored left to right in a picture of `width`, upside down in one of `height`; 0 leaves a direction alone."""
+        """Mirrored left to right in a picture of `width`, upside down in one of `height`; 0 leaves an axis alone."""
         if not (width or height):
             return self
         boxes, points = self.boxes.copy(), self.points.copy()

@@ -105,7 +105,6 @@ class YOLO:
         run = (validator or self._part("Validator"))(args=args, _callbacks=self.callbacks)
         run(model=self.model)
         self.metrics = run.metrics
-        self.metrics.confusion_matrix = run.confusion_matrix
         return self.metrics
 
     def predict(self, source: Any = None, stream: bool = False, predictor: type | None = None, **kwargs: Any) -> Any:

@@ -315,7 +315,8 @@ def _scale(d: Mapping[str, Any]) -> _Scale:
         )
     if not letter:
         letter = next(iter(scales))
-        LOGGER.warning(f"{name} names no scale; '{letter}' is taken. Write it into the name, as in yolo11s.yaml")
+        if len(scales) > 1:
+            LOGGER.warning(f"{name} names no scale; '{letter}' is taken. Write it into the name, as in yolo11s.yaml")
     if letter not in scales:
         raise ModelFileError(f"{name}: there is no scale '{letter}'; `scales:` has {', '.join(map(str, scales))}")
     numbers = scales[letter]

@@ -210,6 +210,8 @@ class DetectionModel(BaseModel):
                 LOGGER.info(f"nc={nc} in place of the model file's nc={self.yaml['nc']}")
             self.yaml["nc"] = nc
         self.model, self.save = parse_model(self.yaml, ch, verbose)
+        if self.yaml.get("scales") and not self.yaml.get("scale"):
+            self.yaml["scale"] = next(iter(self.yaml["scales"]))  # chosen once: rebuilding from here does not ask again
         activation = read_activation(self.yaml)
         if activation is not None:
             surgery.set_activation(self.model, activation)

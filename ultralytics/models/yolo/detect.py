@@ -123,6 +123,7 @@ class DetectionValidator(BaseValidator):
         self.iouv = torch.linspace(0.5, 0.95, 10)
         self.metrics = DetMetrics(save_dir=self.save_dir, names=self.names)
         self.confusion_matrix = ConfusionMatrix(nc=self.nc, conf=self.args.conf)
+        self.metrics.confusion_matrix = self.confusion_matrix  # filled when plots=True
         self.seen, self.jdict = 0, []
         self.stats: dict[str, list[np.ndarray]] = {"tp": [], "conf": [], "pred_cls": [], "target_cls": []}
         self._images_with = np.zeros(self.nc, int)

@@ -158,8 +158,8 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     table, taps = _framed(x).flatten(0, 1), _taps(weight)
     cell, fy, fx, _, _ = _cells(offset, g)
     first_rows = torch.arange(0, g.B * g.frame, g.frame, dtype=cell.dtype, device=cell.device)
-    cell = (cell + first_rows.view(-1, 1, 1)).view(-1, g.T)  # images one below the other: (B*h*w, T)
-    fy, fx = fy.view(-1, g.T), fx.view(-1, g.T)
+    cell = (cell + first_rows.view(-1, 1, 1)).reshape(-1, g.T)  # images one below the other: (B*h*w, T)
+    fy, fx = fy.reshape(-1, g.T), fx.reshape(-1, g.T)
     step = rows.chunk_length(g.T * g.C, g.B * g.h * g.w)
     out = []
     for p in range(0, g.B * g.h * g.w, step):
@@ -192,7 +192,7 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
     tables, taps = _framed(x), _taps(weight)
     cell, fy, fx, row, column = _cells(offset, g)
     fy, fx = fy.to(x.dtype), fx.to(x.dtype)
-    grad = grad.permute(0, 2, 3, 1).reshape(g.B, -1, g.C).contiguous()
+    grad = rows.settled(grad).permute(0, 2, 3, 1).reshape(g.B, -1, g.C).contiguous()
     grad_x = x.new_empty(g.B, g.H, g.W, g.C)
     grad_taps = torch.zeros_like(taps)
     slope = x.new_empty(g.B, g.h * g.w, g.T, 2)

@@ -80,6 +80,15 @@ def gather_cells(cells: Tensor, height: int, width: int) -> Tensor:
     return grad
 
 
+def settled(grad: Tensor) -> Tensor:
+    """A gradient that comes in, with a memory layout that can be relied on."""
+    if (
+        torch.compiler.is_compiling()
+    ):  # the strides of a convolution's gradient are not always those it was compiled for
+        return grad.clone(memory_format=torch.contiguous_format)
+    return grad
+
+
 def supported(x: Tensor) -> bool:
     """Whether the fast paths run here: embedding_bag with weights and an exact index_add_ exist on CPU and CUDA."""
     return x.device.type in ("cpu", "cuda") and not torch.onnx.is_in_onnx_export()

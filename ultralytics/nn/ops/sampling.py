@@ -125,7 +125,7 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     row, column = _rows_columns(points)
     cell, fy, fx = _cells(row, column, H, W)  # each (B, h*w*N)
     fy, fx = fy.to(x.dtype), fx.to(x.dtype)
-    grad = grad.permute(0, 3, 4, 2, 1).reshape(B, -1, C).contiguous()  # (B, h*w*N, C)
+    grad = rows.settled(grad).permute(0, 3, 4, 2, 1).reshape(B, -1, C).contiguous()  # (B, h*w*N, C)
     grad_x = x.new_empty(B, H, W, C)
     slope = x.new_empty(2, B, h * w * n)
     step = rows.chunk_length(4 * C, h * w * n)
