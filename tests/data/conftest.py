@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from .toy import make_dataset
+from toy_dataset import make_dataset
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from ultralytics.data.sources import load_source
 from ultralytics.data.streams import Batch
 from ultralytics.engine.callbacks import Callbacks
 from ultralytics.engine.outputs import RunFiles
+from ultralytics.engine.packed import pack_convolutions
 from ultralytics.engine.results import Results
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.ops import Profile
@@ -250,6 +251,7 @@ def ready_network(model: nn.Module, device: torch.device, half: bool) -> nn.Modu
     copied: Any = deepcopy(model)
     network = copied.eval().requires_grad_(False).to(device).fuse(verbose=False)
     network = (network.half() if half else network.float()).to(memory_format=torch.channels_last)
+    pack_convolutions(network)
     _READY[model] = (key, network)
     return network
 
@@ -267,8 +269,11 @@ def _plain(result: Any) -> Any:
 
 def _fingerprint(model: nn.Module) -> tuple[Any, ...]:
     """Changes when layers are replaced and when weights change, be it through `.data`, which torch does not count."""
-    tensors = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+    # by hand, because parameters() and buffers() take as long as the sums
+    modules = list(model.modules())
+    found = (t for m in modules for part in (m._parameters, m._buffers) for t in part.values())
+    tensors = [t.detach() for t in found if t is not None and t.is_floating_point()]
     with torch.no_grad():
-        sums = torch.stack(torch._foreach_norm([t.detach() for t in tensors])).double().tolist() if tensors else []
+        sums = torch.stack(torch._foreach_norm(tensors)).tolist() if tensors else []
     versions = [0 if t.is_inference() else t._version for t in tensors]
-    return tuple(map(id, model.modules())), tuple(t.data_ptr() for t in tensors), tuple(versions), tuple(sums)
+    return tuple(map(id, modules)), tuple(t.data_ptr() for t in tensors), tuple(versions), tuple(sums)

@@ -70,43 +70,56 @@ class C1(nn.Module):
         return self.m(y) + y
 
 
-class C2(nn.Module):
+class _CrossStage(nn.Module):
+    """Entrance cv1 to two halves of `int(c2 * e)` channels each, and exit cv2 from `parts` maps of that width."""
+
+    def __init__(self, c1: int, c2: int, e: float, parts: int) -> None:
+        super().__init__()
+        self.c = int(c2 * e)
+        self.cv1 = Conv(c1, 2 * self.c)
+        self.cv2 = Conv(parts * self.c, c2)
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, c1, H, W) to two maps (B, c, H, W)."""
+        first, second = self.cv1(x).chunk(2, 1)
+        return first, second
+
+    def join(self, *maps: Tensor) -> Tensor:
+        """`parts` maps (B, c, H, W) to (B, c2, H, W)."""
+        return self.cv2(torch.cat(maps, 1))
+
+
+class C2(_CrossStage):
     """Cross-stage block: one half of the channels passes through `n` bottlenecks, the other half around them."""
 
     def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = True, g: int = 1, e: float = 0.5) -> None:
-        super().__init__()
-        self.c = int(c2 * e)
-        self.cv1 = Conv(c1, 2 * self.c, 1, 1)
-        self.cv2 = Conv(2 * self.c, c2, 1)
-        self.m = nn.Sequential(*(Bottleneck(self.c, self.c, shortcut, g, SQUARE_3, 1.0) for _ in range(n)))
+        super().__init__(c1, c2, e, parts=2)
+        self.m = nn.Sequential(*_bottlenecks(self.c, n, shortcut, g))
 
     def forward(self, x: Tensor) -> Tensor:
-        through, around = self.cv1(x).chunk(2, 1)
-        return self.cv2(torch.cat((self.m(through), around), 1))
+        through, around = self.halves(x)
+        return self.join(self.m(through), around)
 
 
-class C2f(nn.Module):
+class C2f(_CrossStage):
     """Cross-stage block that keeps the output of every bottleneck: cv2 reads both halves and all `n` results."""
 
     def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = False, g: int = 1, e: float = 0.5) -> None:
-        super().__init__()
-        self.c = int(c2 * e)
-        self.cv1 = Conv(c1, 2 * self.c, 1, 1)
-        self.cv2 = Conv((2 + n) * self.c, c2, 1)
-        self.m = nn.ModuleList(Bottleneck(self.c, self.c, shortcut, g, SQUARE_3, 1.0) for _ in range(n))
+        super().__init__(c1, c2, e, parts=2 + n)
+        self.m = nn.ModuleList(_bottlenecks(self.c, n, shortcut, g))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = list(self.cv1(x).chunk(2, 1))
-        for block in self.m:
-            parts.append(block(parts[-1]))
-        return self.cv2(torch.cat(parts, 1))
+        return self._through(*self.halves(x))
 
     def forward_split(self, x: Tensor) -> Tensor:
         """The same by `split`, which some export formats understand better than `chunk`."""
-        parts = list(self.cv1(x).split((self.c, self.c), 1))
+        return self._through(*self.cv1(x).split((self.c, self.c), 1))
+
+    def _through(self, *halves: Tensor) -> Tensor:
+        parts = list(halves)
         for block in self.m:
             parts.append(block(parts[-1]))
-        return self.cv2(torch.cat(parts, 1))
+        return self.join(*parts)
 
 
 class C3(nn.Module):
@@ -151,9 +164,8 @@ class C3k2(C2f):
         self, c1: int, c2: int, n: int = 1, c3k: bool = False, e: float = 0.5, g: int = 1, shortcut: bool = True
     ) -> None:
         super().__init__(c1, c2, n, shortcut, g, e)
-        self.m = nn.ModuleList(
-            C3k(self.c, self.c, 2, shortcut, g) if c3k else Bottleneck(self.c, self.c, shortcut, g) for _ in range(n)
-        )
+        kind, args = (C3k, (2, shortcut, g)) if c3k else (Bottleneck, (shortcut, g))
+        self.m = nn.ModuleList([kind(self.c, self.c, *args) for _ in range(n)])
 
 
 class SPP(nn.Module):
@@ -235,39 +247,32 @@ class PSABlock(nn.Module):
         return self.ffn(self.attn(x))
 
 
-class PSA(nn.Module):
+class PSA(_CrossStage):
     """One half of the channels passes through attention and two 1×1 convolutions; c1 == c2."""
 
     def __init__(self, c1: int, c2: int, e: float = 0.5) -> None:
-        super().__init__()
         _check_same("PSA", c1, c2)
-        self.c = int(c1 * e)
-        self.cv1 = Conv(c1, 2 * self.c, 1, 1)
-        self.cv2 = Conv(2 * self.c, c1, 1)
+        super().__init__(c1, c2, e, parts=2)
         self.attn = Attention(self.c, _num_heads(self.c), 0.5)
         self.ffn = nn.Sequential(Conv(self.c, 2 * self.c, 1), Conv(2 * self.c, self.c, 1, act=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        around, y = self.cv1(x).chunk(2, 1)
+        around, y = self.halves(x)
         y = y + self.attn(y)
-        y = y + self.ffn(y)
-        return self.cv2(torch.cat((around, y), 1))
+        return self.join(around, y + self.ffn(y))
 
 
-class C2PSA(nn.Module):
+class C2PSA(_CrossStage):
     """C2 of attention blocks; c1 == c2."""
 
     def __init__(self, c1: int, c2: int, n: int = 1, e: float = 0.5) -> None:
-        super().__init__()
         _check_same("C2PSA", c1, c2)
-        self.c = int(c1 * e)
-        self.cv1 = Conv(c1, 2 * self.c, 1, 1)
-        self.cv2 = Conv(2 * self.c, c1, 1)
-        self.m = nn.Sequential(*(PSABlock(self.c, 0.5, _num_heads(self.c)) for _ in range(n)))
+        super().__init__(c1, c2, e, parts=2)
+        self.m = nn.Sequential(*_attention_blocks(self.c, n))
 
     def forward(self, x: Tensor) -> Tensor:
-        around, through = self.cv1(x).chunk(2, 1)
-        return self.cv2(torch.cat((around, self.m(through)), 1))
+        around, through = self.halves(x)
+        return self.join(around, self.m(through))
 
 
 class C2fPSA(C2f):
@@ -276,7 +281,7 @@ class C2fPSA(C2f):
     def __init__(self, c1: int, c2: int, n: int = 1, e: float = 0.5) -> None:
         _check_same("C2fPSA", c1, c2)
         super().__init__(c1, c2, n=n, e=e)
-        self.m = nn.ModuleList(PSABlock(self.c, 0.5, _num_heads(self.c)) for _ in range(n))
+        self.m = nn.ModuleList(_attention_blocks(self.c, n))
 
 
 class DFL(nn.Module):
@@ -299,6 +304,15 @@ class DFL(nn.Module):
         probabilities = x.reshape(B, 4, self.c1, A).softmax(2)
         values = self.conv.weight.reshape(1, self.c1).to(probabilities.dtype)
         return (values @ probabilities).reshape(B, 4, A)
+
+
+def _bottlenecks(c: int, n: int, shortcut: bool, g: int) -> list[Bottleneck]:
+    # the plain content of C2 and C2f: full width, two 3×3 convolutions
+    return [Bottleneck(c, c, shortcut, g, SQUARE_3, 1.0) for _ in range(n)]
+
+
+def _attention_blocks(c: int, n: int) -> list[PSABlock]:
+    return [PSABlock(c, num_heads=_num_heads(c)) for _ in range(n)]
 
 
 def _num_heads(c: int) -> int:

@@ -160,7 +160,7 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     first_rows = torch.arange(0, g.B * g.frame, g.frame, dtype=cell.dtype, device=cell.device)
     cell = (cell + first_rows.view(-1, 1, 1)).reshape(-1, g.T)  # images one below the other: (B*h*w, T)
     fy, fx = fy.reshape(-1, g.T), fx.reshape(-1, g.T)
-    step = rows.chunk_length(g.T * g.C, g.B * g.h * g.w)
+    step = rows.chunk_length(2 * g.T * g.C, g.B * g.h * g.w)  # the samples and their products
     out = []
     for p in range(0, g.B * g.h * g.w, step):
         at = slice(p, p + step) if step < g.B * g.h * g.w else slice(None)
