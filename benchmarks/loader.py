@@ -8,7 +8,6 @@ sides decode (each picture copied --copies times; our side keeps only the least 
 seconds are the better measure on a busy machine, and are what the ratio is made of.
 """
 
-
 import argparse
 import json
 import os
@@ -26,71 +25,79 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--official", help="python of an environment that has the official package; without it, ours only"
+        "--official", help="python of an environment that has the official package; if absent, only ours"
     )
     parser.add_argument("--data", default=str(ROOT.parent / "shared/data/coco128/coco128.yaml"))
     parser.add_argument("--imgsz", type=int, default=640)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=2, help="epochs that count, in each round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--side", choices=("official", "ours", "cold"), help=argparse.SUPPRESS)
+    parser.add_argument("--copies", type=int, default=6, help="of each picture, in the case 'large'")
+    parser.add_argument("--side", choices=("official", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--least", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
         print(json.dumps(measure(args)))
         return
-    sides = [("ours", sys.executable), ("cold", sys.executable)]
-    if args.official:
-        sides.insert(0, ("official", args.official))
-    found: dict[str, list[dict]] = {side: [] for side, _ in sides}
-    with tempfile.TemporaryDirectory() as folder:
-        data = copied(Path(args.data), Path(folder))
-        for number in range(args.rounds):
-            for side, python in sides:
-                result = run_side(side, python, data, folder, args)
-                found[side].append(result)
-                print(
-                    f"round {number + 1} {side:>8}: {result['cpu']:6.1f} samples/CPU s, {result['wall']:6.1f} samples/s"
-                )
-    report(found, args)
+    sides = [("official", args.official)] * bool(args.official) + [("ours", sys.executable)]
+    for case, copies in (("small", 1), ("large", args.copies)):
+        found: dict[str, list[dict]] = {side: [] for side, _ in sides}
+        with tempfile.TemporaryDirectory() as folder:
+            data = copied(Path(args.data), Path(folder), copies)
+            for number in range(args.rounds):
+                for side, python in sides:
+                    result = run_side(side, python, data, folder, args, least=copies > 1)
+                    found[side].append(result)
+                    figures = f"{result['cpu']:6.1f} samples/CPU s, {result['wall']:6.1f} samples/s"
+                    print(f"{case} round {number + 1} {side:>8}: {figures}", flush=True)
+        report(case, found, args)
 
 
-def report(found: dict[str, list[dict]], args: argparse.Namespace) -> None:
-    print(f"\n{args.imgsz} px, batch {args.batch}, {next(iter(found.values()))[0]['images']} images, one core")
+def report(case: str, found: dict[str, list[dict]], args: argparse.Namespace) -> None:
+    print(f"\n{case}: {found['ours'][0]['images']} images, {args.imgsz} px, batch {args.batch}, one core")
     print("| side | package | OpenCV | samples/CPU s (median) | range | ratio |\n|---|---|---|---|---|---|")
     base = median(r["cpu"] for r in found["official"]) if "official" in found else None
     for side, results in found.items():
         cpu = [r["cpu"] for r in results]
         ratio = f"{median(cpu) / base:.2f}" if base else "-"
-        print(
-            f"| {side} | {results[0]['version']} | {results[0]['cv2']} | {median(cpu):.1f} | {min(cpu):.1f}-{max(cpu):.1f} | {ratio} |"
-        )
+        spread = f"{median(cpu):.1f} | {min(cpu):.1f}-{max(cpu):.1f}"
+        print(f"| {side} | {results[0]['version']} | {results[0]['cv2']} | {spread} | {ratio} |")
 
 
-def copied(data: Path, folder: Path) -> Path:
-    """The training pictures and labels of a dataset in a folder of their own, because the official side writes there."""
+def copied(data: Path, folder: Path, copies: int) -> Path:
+    """Training pictures and labels in a folder of their own, because the official side writes there."""
     sys.path.insert(0, str(ROOT))
     from ultralytics.data.check import check_det_dataset
+    from ultralytics.data.images import find_images, label_path
 
     facts = check_det_dataset(data)
-    images = Path(facts["train"])
-    labels = Path(str(images).replace(f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"))
-    shutil.copytree(images, folder / "images" / "train")
-    shutil.copytree(labels, folder / "labels" / "train")
+    images, labels = folder / "images" / "train", folder / "labels" / "train"
+    images.mkdir(parents=True)
+    labels.mkdir(parents=True)
+    for image in find_images(facts["train"]):
+        source = Path(image)
+        for k in range(copies):
+            shutil.copy(source, images / f"{source.stem}_{k}{source.suffix}")
+            if Path(label_path(image)).exists():
+                shutil.copy(label_path(image), labels / f"{source.stem}_{k}.txt")
     file = folder / "data.yaml"
-    content = {"path": str(folder), "train": "images/train", "val": "images/train", "names": facts["names"]}
+    content = {
+        "path": str(folder),
+        "train": "images/train",
+        "val": "images/train",
+        "names": list(facts["names"].values()),
+    }
     file.write_text(json.dumps(content))  # JSON is YAML
     return file
 
 
-def run_side(side: str, python: str, data: Path, folder: str, args: argparse.Namespace) -> dict:
+def run_side(side: str, python: str, data: Path, folder: str, args: argparse.Namespace, least: bool) -> dict:
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     env.update(OMP_NUM_THREADS="1", YOLO_VERBOSE="false", YOLO_CONFIG_DIR=str(Path(folder) / f"settings_{side}"))
-    if side != "official":
+    if side == "ours":
         env["PYTHONPATH"] = str(ROOT)
     Path(env["YOLO_CONFIG_DIR"]).mkdir(exist_ok=True)
-    options = {"imgsz": args.imgsz, "batch": args.batch, "epochs": args.epochs}
-    command = [python, __file__, "--side", side, "--data", str(data)]
-    command += [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    command = [python, __file__, "--side", side, "--data", str(data), "--imgsz", str(args.imgsz)]
+    command += ["--batch", str(args.batch)] + ["--least"] * least
     done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
@@ -98,29 +105,23 @@ def run_side(side: str, python: str, data: Path, folder: str, args: argparse.Nam
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """One side's figures, in a fresh process."""
+    """One side's figures, in a fresh process: an epoch to warm up, then at least 256 pictures."""
     import cv2
     import torch
+
+    import ultralytics
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     loader = official_loader(args) if args.side == "official" else our_loader(args)
-    for _ in loader:
-        pass
+    images = sum(len(batch["img"]) for batch in loader)
     count, cpu, wall = 0, time.process_time(), time.perf_counter()
-    for _ in range(args.epochs):
+    for _ in range(-(-256 // images)):
         for batch in loader:
             count += len(batch["img"])
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    import ultralytics
-
-    return {
-        "cpu": count / cpu,
-        "wall": count / wall,
-        "images": count // args.epochs,
-        "version": ultralytics.__version__,
-        "cv2": cv2.__version__,
-    }
+    facts = {"images": images, "version": ultralytics.__version__, "cv2": cv2.__version__}
+    return {"cpu": count / cpu, "wall": count / wall, **facts}
 
 
 def official_loader(args: argparse.Namespace):
@@ -140,8 +141,8 @@ def our_loader(args: argparse.Namespace):
     from ultralytics.data.check import check_det_dataset
     from ultralytics.data.loader import build_dataloader
 
-    if args.side == "cold":
-        module.STORE_BYTES, module.WINDOW_BATCHES = 0, 4  # 64 pictures of the epoch, the least that a run would keep
+    if args.least:
+        module.STORE_BYTES = 0
     data = check_det_dataset(args.data)
     dataset = module.YOLODataset(data["train"], data=data, imgsz=args.imgsz, batch_size=args.batch, augment=True)
     return build_dataloader(dataset, args.batch, 0)

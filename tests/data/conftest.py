@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import pytest
-
 from toy_dataset import make_dataset
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ultralytics.data import check
+from ultralytics.cfg import find_data_yaml
 from ultralytics.data.check import DatasetError, DatasetNotFoundError, check_det_dataset
+from ultralytics.utils.files import yaml_load
 
 
 def write(folder: Path, **content) -> Path:
@@ -99,12 +100,10 @@ def test_missing_file():
         check_det_dataset("no-such-data.yaml")
 
 
-def test_files_of_the_package_find_data_below_the_current_folder(toy, monkeypatch, tmp_path):
-    package = tmp_path / "package"
-    package.mkdir()
-    monkeypatch.setattr(check, "ROOT", package)
-    file = write(package, path="数据 集")
+def test_files_of_the_package_find_data_below_the_current_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    shipped = yaml_load(find_data_yaml("coco128.yaml"))
     with pytest.raises(DatasetNotFoundError, match="root: looked for"):
-        check_det_dataset(file)
-    monkeypatch.chdir(toy.parents[1])
-    assert check_det_dataset(file)["path"] == toy.parent
+        check_det_dataset("coco128.yaml")
+    (tmp_path / shipped["path"] / shipped["val"]).mkdir(parents=True)
+    assert check_det_dataset("coco128.yaml")["path"] == (tmp_path / shipped["path"]).resolve()

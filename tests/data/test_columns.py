@@ -19,7 +19,9 @@ from ultralytics.data.columns import (
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "列.bin"
-    save_columns(path, {"a": np.arange(6.0).reshape(2, 3), "none": np.zeros((0, 4), np.float32), "b": np.uint8([7])}, "1")
+    save_columns(
+        path, {"a": np.arange(6.0).reshape(2, 3), "none": np.zeros((0, 4), np.float32), "b": np.uint8([7])}, "1"
+    )
     return path
 
 
@@ -55,7 +57,7 @@ def test_damage_is_noticed(file, damage):
 
 
 def test_other_version(file):
-    with pytest.raises(ColumnsError, match="version 1 .* wanted 2"):
+    with pytest.raises(ColumnsError, match=r"version 1 .* wanted 2"):
         load_columns(file, "2")
     with pytest.raises(FileNotFoundError):
         load_columns(file.with_name("no"), "1")

@@ -70,7 +70,12 @@ def test_imread_any_path(tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "imgsz", "expected"),
-    [((480, 640), 640, (480, 640)), ((333, 500), 640, (427, 640)), ((640, 427), 160, (160, 107)), ((10, 4000), 64, (1, 64))],
+    [
+        ((480, 640), 640, (480, 640)),
+        ((333, 500), 640, (427, 640)),
+        ((640, 427), 160, (160, 107)),
+        ((10, 4000), 64, (1, 64)),
+    ],
 )
 def test_resized_shape(shape, imgsz, expected):
     assert resized_shape(*shape, imgsz) == expected

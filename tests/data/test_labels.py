@@ -82,7 +82,9 @@ def test_same_size_edit_and_other_nc_are_noticed(images):
     assert load_labels(images, nc=1).status.tolist().count(CORRUPT) == 4
 
 
-@pytest.mark.parametrize("damage", [lambda raw: b"", lambda raw: raw[: len(raw) // 2], lambda raw: b"\x80\x04}." + raw[4:]])
+@pytest.mark.parametrize(
+    "damage", [lambda raw: b"", lambda raw: raw[: len(raw) // 2], lambda raw: b"\x80\x04}." + raw[4:]]
+)
 def test_a_damaged_cache_is_built_anew(images, damage, checked):
     before = load_labels(images, nc=2).cls.tolist()
     (file,) = (f for f in (settings_dir() / "cache").glob("labels-*.bin") if images[0].encode() in f.read_bytes())

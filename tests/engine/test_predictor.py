@@ -12,7 +12,8 @@ from torch import nn
 from ultralytics.cfg import get_cfg
 from ultralytics.data.streams import Clip
 from ultralytics.engine.outputs import VIDEO_SUFFIX, RunFiles
-from ultralytics.engine.predictor import BasePredictor, ready_network
+from ultralytics.engine.predictor import BasePredictor
+from ultralytics.engine.ready import ready_network
 from ultralytics.engine.results import Results
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER

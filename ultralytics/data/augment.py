@@ -20,6 +20,7 @@ from ultralytics.data.warp import GREY, Objects, Scene, Tile, warp_scene
 
 _MIXUP_BETA = 32.0
 _STRIPE = 128  # rows that the colour steps take at a time, so that they stay in the processor's cache
+_CUT_OFF = -0.4999  # what makes of rounding the cutting off of 8.3.0; not quite -0.5, for products that are whole
 
 Picture = tuple[np.ndarray, Objects]
 Load = Callable[[int], Picture]  # picture k of a ticket (0 its own, then its partners) at training size
@@ -207,8 +208,8 @@ class RandomHSV:
             hsv = cv2.cvtColor(part, cv2.COLOR_BGR2HSV)
             h, s, v = cv2.split(hsv)
             cv2.LUT(h, hues, dst=h)
-            cv2.convertScaleAbs(s, dst=s, alpha=saturation, beta=-0.5)  # it rounds: half less cuts off, as in 8.3.0
-            cv2.convertScaleAbs(v, dst=v, alpha=value, beta=-0.5)
+            cv2.convertScaleAbs(s, dst=s, alpha=saturation, beta=_CUT_OFF)
+            cv2.convertScaleAbs(v, dst=v, alpha=value, beta=_CUT_OFF)
             cv2.merge((h, s, v), dst=hsv)
             if turn is None:
                 cv2.cvtColor(hsv, order, dst=target)

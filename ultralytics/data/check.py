@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ultralytics.cfg import find_data_yaml
-from ultralytics.utils import LOGGER, ROOT
+from ultralytics.cfg import data_root, find_data_yaml
+from ultralytics.utils import LOGGER
 from ultralytics.utils.files import yaml_load
 
 SPLITS = ("train", "val", "test", "minival")
@@ -113,15 +113,9 @@ def _roots(path: Any, yaml_file: Path | None) -> list[Path]:
     """Folders that may be the dataset's root, best first."""
     if path is not None and not isinstance(path, (str, Path)):
         raise DatasetError(f"{yaml_file or 'dataset'}: path is {path!r}, but must be a folder.")
-    stated = Path(path or ".").expanduser()
-    if stated.is_absolute():
-        return [stated]
     if yaml_file is None:
-        return [(Path.cwd() / stated).resolve()]
-    roots = [(yaml_file.parent / stated).resolve()]
-    if yaml_file.is_relative_to(ROOT):  # files of the package describe data that cannot lie inside the package
-        roots.append((Path.cwd() / stated).resolve())
-    return roots
+        return [(Path.cwd() / Path(path or ".").expanduser()).resolve()]
+    return [root.resolve() for root in data_root(yaml_file, path)]
 
 
 def _resolve(value: Any, root: Path, where: str) -> str | list[str] | None:

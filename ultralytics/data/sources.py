@@ -243,9 +243,9 @@ def _from_array(array: Array, where: str) -> Array:
     elif np.issubdtype(array.dtype, np.floating):
         array = np.nan_to_num(array)
         array = np.rint(np.clip(array * (255 if array.max() <= 1 else 1), 0, 255)).astype(np.uint8)
-    elif np.issubdtype(array.dtype, np.integer):
+    elif np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint8:
         array = np.clip(array, 0, 255).astype(np.uint8)
-    else:
+    elif array.dtype != np.uint8:
         raise TypeError(f"{where}: an array of {array.dtype} is no picture; it holds uint8, or floats in 0..1.")
     if array.shape[2] == 1:
         array = np.repeat(array, 3, 2)

@@ -29,7 +29,7 @@ def pack_convolutions(network: nn.Module) -> int:
         return 0
     blocks = [m for m in network.modules() if isinstance(m, Conv) and _fits(m)]
     for block in blocks:
-        block.forward = _packed(block.conv, _WITHIN[type(block.act)])  # type: ignore[method-assign]
+        block.forward = _packed(block.conv, _WITHIN[type(block.act)])  # type: ignore[method-assign, assignment]
     return len(blocks)
 
 

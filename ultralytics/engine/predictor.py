@@ -6,11 +6,9 @@ What a task adds (`postprocess`) is in models/yolo/<task>.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -23,7 +21,7 @@ from ultralytics.data.sources import load_source
 from ultralytics.data.streams import Batch
 from ultralytics.engine.callbacks import Callbacks
 from ultralytics.engine.outputs import RunFiles
-from ultralytics.engine.packed import pack_convolutions
+from ultralytics.engine.ready import ready_network
 from ultralytics.engine.results import Results
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.ops import Profile
@@ -34,9 +32,6 @@ MANY_RESULTS = 1000  # more in one list than this is worth a word about stream=T
 SHOW_STILL_MS, SHOW_FRAME_MS = 300, 1
 WRITING = ("save", "save_frames", "save_txt", "save_crop")  # the settings that make files
 STAGES = ("preprocess", "inference", "postprocess")
-
-# networks made ready to run, by the network they are copies of: a loop that predicts picture by picture makes one copy
-_READY: WeakKeyDictionary[nn.Module, tuple[Any, nn.Module]] = WeakKeyDictionary()
 
 
 class BasePredictor:
@@ -239,23 +234,6 @@ class BasePredictor:
             LOGGER.info(f"Results are in {self.save_dir}{labels}")
 
 
-def ready_network(model: nn.Module, device: torch.device, half: bool) -> nn.Module:
-    """A copy of `model` on `device` that is made for running: normalisation merged, channels last, no gradients.
-
-    The copy is kept as long as `model` lives and is the same; any change of its weights or layers makes a new one.
-    """
-    key = (str(device), half, _fingerprint(model))
-    kept = _READY.get(model)
-    if kept is not None and kept[0] == key:
-        return kept[1]
-    copied: Any = deepcopy(model)
-    network = copied.eval().requires_grad_(False).to(device).fuse(verbose=False)
-    network = (network.half() if half else network.float()).to(memory_format=torch.channels_last)
-    pack_convolutions(network)
-    _READY[model] = (key, network)
-    return network
-
-
 def _plain(result: Any) -> Any:
     """The result with tensors that may be changed and learned from, which torch forbids for those of inference mode."""
     if isinstance(result, Tensor):
@@ -265,15 +243,3 @@ def _plain(result: Any) -> Any:
         if part is not None and isinstance(part.data, Tensor) and part.data.is_inference():
             part.data = part.data.clone()
     return result
-
-
-def _fingerprint(model: nn.Module) -> tuple[Any, ...]:
-    """Changes when layers are replaced and when weights change, be it through `.data`, which torch does not count."""
-    # by hand, because parameters() and buffers() take as long as the sums
-    modules = list(model.modules())
-    found = (t for m in modules for part in (m._parameters, m._buffers) for t in part.values())
-    tensors = [t.detach() for t in found if t is not None and t.is_floating_point()]
-    with torch.no_grad():
-        sums = torch.stack(torch._foreach_norm(tensors)).tolist() if tensors else []
-    versions = [0 if t.is_inference() else t._version for t in tensors]
-    return tuple(map(id, modules)), tuple(t.data_ptr() for t in tensors), tuple(versions), tuple(sums)

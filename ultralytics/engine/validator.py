@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.engine.ready import ready_network
 from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils import LOGGER, RANK, VERBOSE, IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
@@ -148,9 +148,7 @@ class BaseValidator:
         self.amp = False
         if self.args.half and not self.half:
             LOGGER.warning("half=True needs a GPU; validating in full precision")
-        # a copy: the user's network keeps its normalisation layers, its precision and its place
-        network: Any = deepcopy(model).eval().to(self.device).fuse(verbose=False)
-        network = (network.half() if self.half else network.float()).to(memory_format=torch.channels_last)
+        network = ready_network(model, self.device, self.half)
         stride = max(int(network.stride.max()), 32)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=stride, max_dim=1)
         self.stride = stride

@@ -197,8 +197,9 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
     grad_taps = torch.zeros_like(taps)
     slope = x.new_empty(g.B, g.h * g.w, g.T, 2)
     step = rows.chunk_length(4 * g.T * g.C, g.h * g.w)
+    cells = x.new_empty(g.frame, 4 * g.C)
     for b in range(g.B):
-        cells = x.new_zeros(g.frame, 4 * g.C)
+        cells.zero_()
         for p in range(0, g.h * g.w, step):
             at = slice(p, p + step)
             here, down, right = cell[b, at].reshape(-1), fy[b, at].reshape(-1), fx[b, at].reshape(-1)

@@ -129,8 +129,9 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     grad_x = x.new_empty(B, H, W, C)
     slope = x.new_empty(2, B, h * w * n)
     step = rows.chunk_length(4 * C, h * w * n)
+    cells = x.new_empty(H * W, 4 * C)
     for b in range(B):
-        cells = x.new_zeros(H * W, 4 * C)
+        cells.zero_()
         for s in range(0, h * w * n, step):
             at = slice(s, s + step)
             corners = rows.corner_rows(cell[b, at], *_steps(H, W))
