@@ -100,7 +100,9 @@ def worker(side: str, threads: int) -> None:
 
 
 def start(python: str, side: str, threads: int) -> subprocess.Popen:
-    env = {**os.environ, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true"}
+    env = {**os.environ, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true", "PYTHONPATH": ""}
+    if side == "ours":
+        env["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # this tree, installed or not
     command = [python, os.path.abspath(__file__), "--worker", side, "--threads", str(threads)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd="/")
 

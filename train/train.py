@@ -28,7 +28,7 @@ FOR_THE_SAMPLE: dict[str, object] = {
     "imgsz": 160,
     "batch": 8,
     "nbs": 8,  # a step of the optimiser for every batch: 200 images make few
-    "workers": 2,
+    "fliplr": 0.0,  # a mirrored digit is another sign, or none 数字不能左右翻转
 }
 REINSTALL = f'run `pip install .` in "{PROJECT}" (or `pip install -e .` once, and edits count at once)'
 USAGE = f"""usage: python train/train.py [--option value ...]

@@ -22,6 +22,15 @@ def test_rows_are_fixed_width_and_read_back(tmp_path):
     assert yaml_load(record.save_dir / "args.yaml") == {"epochs": 2, "name": None}
 
 
+def test_a_killed_run_s_half_written_file_is_cleared_away(tmp_path):
+    record = RunRecord(tmp_path)
+    record.weights.mkdir()
+    (record.weights / ".best.pt.1234.tmp").write_bytes(b"half")
+    record.last.write_bytes(b"whole")
+    record.start({})
+    assert [p.name for p in record.weights.iterdir()] == ["last.pt"]
+
+
 def test_history_goes_on_and_is_a_copy(tmp_path):
     before = {"epoch": [1]}
     record = RunRecord(tmp_path, before)

@@ -1,13 +1,14 @@
-"""Checkpoints: what is written is read back; nothing in a file is run."""
+"""Checkpoints: what is written is read back; what cannot be read is named. Hostile files: test_unpickle.py."""
 
-import builtins
-import os
-import pickle
-import zipfile
+import copy
+import sys
+import types
 
 import pytest
 import torch
+from torch import nn
 
+from ultralytics.nn import Addmodules
 from ultralytics.nn.checkpoint import CheckpointError, load_checkpoint, read_safely, save_checkpoint, strip_checkpoint
 from ultralytics.nn.tasks import DetectionModel
 
@@ -101,57 +102,132 @@ def test_both_class_branches_are_read(legacy, tmp_path):
     assert sum(p.numel() for p in back.parameters()) == (3_157_200 if legacy else 2_724_448)
 
 
-class Calls:
-    def __init__(self, function, *args):
-        self.function, self.args = function, args
+def test_a_fused_network_comes_back_fused(network, tmp_path):
+    network.fuse(verbose=False)
+    save_checkpoint(tmp_path / "a.pt", network, finished=True)
+    back = load_checkpoint(tmp_path / "a.pt").network
+    x = torch.rand(1, 3, 64, 96)
+    assert back.is_fused()
+    assert torch.equal(back(x)[0], network(x)[0])
 
-    def __reduce__(self):
-        return self.function, self.args
+
+# ---- what this version does not have: each is named ------------------------------------------------------------------
+
+
+class Foreign(nn.Module):
+    """Stands in for classes of other packages; `as_class` gives it their names."""
+
+
+@pytest.fixture
+def as_class(monkeypatch):
+    """Makes a class that pickles under a dotted name of another package."""
+
+    def make(dotted, base=Foreign):
+        module, _, name = dotted.rpartition(".")
+        parts = module.split(".")
+        for i in range(len(parts)):
+            if ".".join(parts[: i + 1]) not in sys.modules:
+                monkeypatch.setitem(sys.modules, ".".join(parts[: i + 1]), types.ModuleType(parts[i]))
+        cls = type(name, (base,), {"__module__": module})
+        monkeypatch.setattr(sys.modules[module], name, cls, raising=False)
+        return cls
+
+    return make
+
+
+def renamed(module, as_class, prefix):
+    """Give a network and all its blocks the dotted names that an older version of the package had."""
+    for m in module.modules():
+        old = type(m)
+        if old.__module__.startswith("ultralytics.nn."):
+            place = old.__module__.replace("ultralytics.nn.", prefix, 1)
+            m.__class__ = as_class(f"{place}.{old.__name__}", old)
+    return module
+
+
+@pytest.mark.parametrize("prefix", ["ultralytics.yolo.nn.", "ultralytics.nn.old."])
+def test_layouts_of_older_versions_are_read(prefix, network, as_class, tmp_path):
+    """Paths of 8.0 (ultralytics.yolo...), settings as an object, a loss, names as a list, no version key."""
+    expected, x = copy.deepcopy(network), torch.rand(1, 3, 64, 64)
+    network.names = ["a", "b"]
+    network.args = as_class("ultralytics.yolo.utils.IterableSimpleNamespace", object)()
+    network.args.__dict__.update(imgsz=64, task="detect")
+    network.criterion = as_class("ultralytics.yolo.v8.detect.train.Loss", object)()
+    torch.save({"epoch": 1, "model": None, "ema": renamed(network, as_class, prefix)}, tmp_path / "old.pt")
+    back = load_checkpoint(tmp_path / "old.pt").network
+    assert type(back) is DetectionModel
+    assert back.names == {0: "a", 1: "b"}
+    assert torch.equal(back(x)[0], expected(x)[0])
 
 
 @pytest.mark.parametrize(
-    ("payload", "named"),
+    ("dotted", "told"),
     [
-        (Calls(os.system, "echo owned"), "system"),
-        (Calls(builtins.eval, "1+1"), "eval"),
-        (Calls(pickle.loads, pickle.dumps(1)), "loads"),
-        (Calls(torch.load, "other.pt"), "load"),
-        (Calls(getattr, "text", "upper"), "getattr"),
-        (Calls(exit), "refused"),
+        ("ultralytics.nn.tasks.SegmentationModel", "segmentation network"),
+        ("ultralytics.yolo.nn.tasks.PoseModel", "pose estimation"),
+        ("ultralytics.nn.tasks.OBBModel", "oriented boxes"),
+        ("ultralytics.nn.tasks.ClassificationModel", "classification network"),
+        ("ultralytics.nn.tasks.RTDETRDetectionModel", "RT-DETR"),
+        ("models.yolo.DetectionModel", "YOLOv5"),
+        ("somewhere.Net", "somewhere.Net; this version reads DetectionModel"),
     ],
 )
-def test_hostile_files_are_refused_by_name(payload, named, tmp_path):
-    torch.save({"model": payload}, tmp_path / "bad.pt")
-    with pytest.raises(CheckpointError, match=named):
-        load_checkpoint(tmp_path / "bad.pt")
+def test_networks_of_other_kinds_are_named(dotted, told, as_class, tmp_path):
+    torch.save({"model": as_class(dotted)()}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=told):
+        load_checkpoint(tmp_path / "a.pt")
 
 
-def test_foreign_function_called_like_a_module_is_refused(tmp_path):
-    torch.save({"model": Calls(pytest.importorskip("numpy").save, "x.npy", [1])}, tmp_path / "bad.pt")
-    with pytest.raises(CheckpointError, match="refused"):
-        load_checkpoint(tmp_path / "bad.pt")
+def test_a_newer_version_is_named(network, as_class, tmp_path):
+    network.yaml["backbone"][3][2] = "A2C2f"
+    network.model[3].__class__ = as_class("ultralytics.nn.modules.block.A2C2f", type(network.model[3]))
+    torch.save({"model": network, "version": "8.3.78"}, tmp_path / "new.pt")
+    with pytest.raises(CheckpointError, match=r"layer 3 is a A2C2f .*block\.A2C2f.*ultralytics 8\.3\.78"):
+        load_checkpoint(tmp_path / "new.pt")
 
 
-def test_cut_off_and_compressed_files(network, tmp_path):
-    path = tmp_path / "a.pt"
-    save_checkpoint(path, network, finished=True)
-    data = path.read_bytes()
-    (tmp_path / "cut.pt").write_bytes(data[: len(data) // 2])
-    with pytest.raises(CheckpointError, match="not a whole"):
-        load_checkpoint(tmp_path / "cut.pt")
-    with zipfile.ZipFile(path) as src, zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as dst:
-        for name in src.namelist():
-            dst.writestr(name, src.read(name))
-    with pytest.raises(CheckpointError, match="compressed"):
-        load_checkpoint(tmp_path / "bomb.pt")
-    with pytest.raises(FileNotFoundError):
-        load_checkpoint(tmp_path / "none.pt")
-    (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(CheckpointError):
-        load_checkpoint(tmp_path / "text.pt")
+def test_a_newer_version_with_known_layers_is_read(network, tmp_path):
+    torch.save({"model": network, "version": "8.3.200"}, tmp_path / "new.pt")
+    assert load_checkpoint(tmp_path / "new.pt").network.yaml["nc"] == 2
 
 
-def test_yolov5_and_strangers_are_named(network, tmp_path):
+def test_weights_that_do_not_fit(network, tmp_path):
+    network.yaml["nc"] = 7
+    torch.save({"model": network, "version": "9.0.1"}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"(?s)do not fit.*cv3.*ultralytics 9\.0\.1"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_users_module_is_read_if_registered(suffix, tiny_model_text, monkeypatch, tmp_path):
+    if suffix != ".pt":
+        pytest.importorskip("safetensors")
+    monkeypatch.setattr(Addmodules, "_REGISTRY", dict(Addmodules.registered()))
+
+    @Addmodules.register("c1, c2, *args")
+    class MyConv(nn.Conv2d):
+        pass
+
+    MyConv.__module__, MyConv.__qualname__ = "my_blocks", "MyConv"
+    monkeypatch.setitem(sys.modules, "my_blocks", types.ModuleType("my_blocks"))
+    sys.modules["my_blocks"].MyConv = MyConv
+    path = tmp_path / "mine.yaml"
+    path.write_text(tiny_model_text.replace("[-1, 1, C2f, [128, True]]", "[-1, 2, MyConv, [128, 3, 1, 1]]"))
+    net = DetectionModel(str(path), verbose=False).eval()
+    save_checkpoint(tmp_path / f"mine{suffix}", net, finished=True)
+    x = torch.rand(1, 3, 64, 64)
+    assert torch.equal(load_checkpoint(tmp_path / f"mine{suffix}").network(x)[0], net(x)[0])
+
+    del Addmodules._REGISTRY["MyConv"]  # another process, which has not imported the module
+    with pytest.raises(CheckpointError, match=r"layer 3 is a MyConv.*not registered here.*@register") as error:
+        load_checkpoint(tmp_path / f"mine{suffix}")
+    assert ("import my_blocks" in str(error.value)) == (suffix == ".pt")
+
+
+def test_files_without_a_network_are_named(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "bare.pt")
+    with pytest.raises(CheckpointError, match="bare state_dict"):
+        load_checkpoint(tmp_path / "bare.pt")
     torch.save({"model": 3}, tmp_path / "three.pt")
     with pytest.raises(CheckpointError, match="no network"):
         load_checkpoint(tmp_path / "three.pt")

@@ -151,7 +151,7 @@ class YOLO:
         return self
 
     def save(self, filename: str | Path = "saved_model.pt") -> Path:
-        """Write the network to a checkpoint and return its path."""
+        """Write the network to a checkpoint, .pt or .safetensors by the suffix, and return its path."""
         kept = {k: v for k, v in (self.ckpt or {}).items() if k in ("train_metrics", "train_results")}
         save_checkpoint(filename, self.model, finished=True, train_args=dict(get_cfg(self._settings())), **kept)
         return Path(filename)
@@ -252,8 +252,8 @@ def find_checkpoint(name: str | Path) -> Path:
     given = Path(name)
     if not given.suffix:
         given = given.with_suffix(".pt")
-    if given.suffix not in (".pt", ".pth"):
-        raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt)")
+    if given.suffix not in (".pt", ".pth", ".safetensors"):
+        raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt, .safetensors)")
     places = [given, Path(settings["weights_dir"]) / given.name]
     for place in places:
         if place.is_file():

@@ -28,6 +28,8 @@ class RunRecord:
     def start(self, settings: dict[str, Any]) -> None:
         """Make the folder and write args.yaml."""
         self.weights.mkdir(parents=True, exist_ok=True)
+        for half_written in self.weights.glob(".*.tmp"):  # a killed run leaves at most one, beside the whole files
+            half_written.unlink()
         yaml_save(self.save_dir / "args.yaml", settings)
 
     def add(self, row: dict[str, float]) -> None:

@@ -295,8 +295,8 @@ class BaseTrainer:
         self.train_loader.set_epoch(self.epoch)
         self.tloss: Any = None  # running mean of the losses, (number of losses,)
         guard = FiniteGuard(self.device)
-        progress = tqdm(self.train_loader, disable=not VERBOSE or RANK > 0, bar_format="{l_bar}{bar:10}{r_bar}")
         LOGGER.info(self.progress_string())
+        progress = tqdm(self.train_loader, disable=not VERBOSE or RANK > 0, bar_format="{l_bar}{bar:10}{r_bar}")
         for i, batch in enumerate(progress):
             self._train_batch(i, batch, guard)
             if time.time() - getattr(progress, "_shown", 0) > 0.5 or i + 1 == len(self.train_loader):

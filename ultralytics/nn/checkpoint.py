@@ -15,39 +15,48 @@ and two keys of our own, which other readers ignore:
                      figures that training printed
     resume           what an interrupted run needs to go on as if nothing had happened; None once training is over
 
-Reading rebuilds tensors, containers, numbers and texts. Every class instance in the file becomes an inert record of its
-attributes, from which the network is built anew by `parse_model`; any function outside the lists below is refused.
+Reading (see unpickle.py) runs nothing from the file: the network is built anew by `parse_model` from the description
+that the file holds, and takes over the weights. Files of the kind .safetensors hold the same without a pickle.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
-import sys
-import zipfile
-from collections import OrderedDict
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import ultralytics
+from ultralytics.nn import safetensors_file
+from ultralytics.nn.parser import ModelFileError, known_names
 from ultralytics.nn.tasks import MODEL_CLASSES, BaseModel
+from ultralytics.nn.unpickle import CheckpointError, Inert, read_safely
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.torch_utils import unwrap
 
+__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "read_safely", "save_checkpoint", "strip_checkpoint"]
+
 LICENSE = "AGPL-3.0-or-later"
 DOCS = "README.md and docs/ of this distribution"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be read: what was found in it and what would be right."""
+INTERFACE = (8, 3, 0)  # the version of ultralytics whose networks this distribution has
+_HISTORY = ("train_metrics", "train_results")
+_WHAT = {  # networks that a file may hold and that this version has not, in words
+    "SegmentationModel": "a segmentation network",
+    "PoseModel": "a network for pose estimation",
+    "OBBModel": "a network for oriented boxes",
+    "ClassificationModel": "a classification network",
+    "RTDETRDetectionModel": "an RT-DETR network",
+    "WorldModel": "a YOLO-World network",
+    "YOLOEModel": "a YOLOE network",
+    "YOLOv10DetectionModel": "a YOLOv10 network",
+}
 
 
 @dataclass
@@ -69,12 +78,14 @@ def save_checkpoint(path: str | Path, network: nn.Module, *, finished: bool, **c
     """Write a checkpoint; after a crash at any moment the file is the old one or the new one.
 
     Args:
-        path: target; its folder exists.
+        path: target; its folder exists. The suffix .safetensors gives a file without pickle (finished networks only).
         network: the (averaged) network; copied, not changed.
         finished: True for the file of an ended training, which holds the network as `model` instead of `ema`.
         content: further keys of the layout above.
     """
-    plain = unwrap(network)
+    plain: Any = unwrap(network)
+    if Path(path).suffix == safetensors_file.SUFFIX:
+        return _save_description(path, plain, finished, content)
     half = _portable(plain).half()
     record: dict[str, Any] = {
         "epoch": -1,
@@ -98,12 +109,13 @@ def save_checkpoint(path: str | Path, network: nn.Module, *, finished: bool, **c
         raise KeyError(f"a checkpoint has no key {sorted(unknown)}")
     with atomic_write(path) as file:
         torch.save(record | content, file)
+    return None
 
 
 def strip_checkpoint(path: str | Path, **updates: Any) -> None:
     """Turn the file of a running training into the file of an ended one: network and history, no optimiser."""
     old = load_checkpoint(path)
-    keep = {key: old.content.get(key) for key in ("train_metrics", "train_results", "date")}
+    keep = {key: old.content.get(key) for key in (*_HISTORY, "date")}
     save_checkpoint(path, old.network, finished=True, train_args=old.train_args, **{**keep, **updates})
 
 
@@ -115,18 +127,33 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: the file is damaged, asks for code to be run, or holds something else than a known network.
     """
     path = Path(path)
-    content = read_safely(path)
-    if not isinstance(content, dict):
-        content = {"model": content}
-    node = content.get("ema") or content.get("model")
-    if not isinstance(node, Inert):
-        raise CheckpointError(
-            f"{path} holds no network under 'ema' or 'model' (its keys: {', '.join(map(str, content))})"
-        )
-    network = _rebuild(node, content.get("float32"), path)
+    if path.suffix == safetensors_file.SUFFIX:
+        state, content = safetensors_file.read(path)
+        network = _build(_Found.described(path, state, content))
+    else:
+        content = read_safely(path)
+        if not isinstance(content, dict):
+            content = {"model": content}
+        network = _build(_Found.pickled(path, content))
     train_args = content.get("train_args")
-    rest = {k: v for k, v in content.items() if k not in ("ema", "model", "float32", "train_args")}
+    known = {"ema", "model", "float32", "train_args", "network", "yaml", "names", "format"}
+    rest = {k: v for k, v in content.items() if k not in known}
     return Checkpoint(path, network, dict(train_args) if isinstance(train_args, dict) else {}, rest)
+
+
+def _save_description(path: str | Path, network: Any, finished: bool, content: dict[str, Any]) -> None:
+    if not finished:
+        raise ValueError(f"{path}: a training that goes on is kept in a .pt file; .safetensors holds finished networks")
+    kept = {key: content.get(key, {}) for key in ("train_args", *_HISTORY)}
+    described = {
+        "network": type(network).__name__,
+        "yaml": network.yaml,
+        "names": network.names,
+        "version": ultralytics.__version__,
+        "date": content.get("date") or datetime.now().isoformat(),
+        "license": LICENSE,
+    }
+    safetensors_file.write(path, network.state_dict(), described | kept)
 
 
 def _portable(network: nn.Module) -> nn.Module:
@@ -146,107 +173,62 @@ def _portable(network: nn.Module) -> nn.Module:
     return copy
 
 
-# ------------------------------------------------------------------------------------------------- safe reading
+# ---------------------------------------------------------------------------------------- from a file to a network
 
 
-class Inert:
-    """What stands for a class instance in a file: its dotted name and its attributes; it can do nothing."""
+@dataclass
+class _Found:
+    """What a file says of its network, whatever its kind."""
 
-    path = ""
+    path: Path
+    kind: str  # class name
+    structure: dict[str, Any]
+    state: dict[str, Tensor]
+    names: Any
+    version: str
+    classes: dict[int, str]  # dotted class names of the layers by number, as far as the file tells
 
-    def __new__(cls, *args: object) -> Inert:
-        if args:  # only functions and exotic classes are called with arguments
-            raise CheckpointError(f"the file asks to call {cls.path}, which is refused: a checkpoint must not run code")
-        return object.__new__(cls)
+    @classmethod
+    def pickled(cls, path: Path, content: dict[Any, Any]) -> _Found:
+        """Of the contents of a .pt file."""
+        node = content.get("ema") or content.get("model")
+        if not isinstance(node, Inert):
+            raise CheckpointError(f"{path} holds no network under 'ema' or 'model', but {_summary(content)}")
+        kind = node.path.rpartition(".")[2]
+        if kind not in MODEL_CLASSES:
+            what = f"{_WHAT[kind]} ({node.path})" if kind in _WHAT else f"a {node.path}"
+            raise CheckpointError(f"{path} holds {what}; this version reads {', '.join(MODEL_CLASSES)}")
+        recorded = vars(node)
+        structure, float32 = recorded.get("yaml"), content.get("float32")
+        if not isinstance(structure, dict):
+            raise CheckpointError(f"{path}: the network carries no description of its layers ('yaml')")
+        state = float32 if isinstance(float32, dict) else _tensors(node)
+        version = str(content.get("version") or "")
+        return cls(path, kind, deepcopy(structure), state, recorded.get("names"), version, _classes(node))
 
-    def __setstate__(self, state: object) -> None:
-        for part in state if isinstance(state, tuple) else (state,):
-            if isinstance(part, dict):
-                self.__dict__.update(part)
-
-
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    if encoding != "latin1":
-        raise CheckpointError(f"the file asks for the codec '{encoding}', which is refused")
-    return text.encode("latin1")
-
-
-def _path_text(*parts: str) -> str:
-    return "/".join(parts).replace("//", "/")
-
-
-def _numpy(name: str) -> Any:
-    import numpy as np
-
-    # numpy 1 and 2 keep the same function at different paths
-    return np.dtype if name == "dtype" else np.float64(0).__reduce__()[0]
-
-
-_REAL = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("builtins", "slice"): slice,
-    ("__builtin__", "set"): set,
-    ("_codecs", "encode"): _latin1,
-    ("torch", "Size"): torch.Size,
-    ("torch", "device"): torch.device,
-    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): lambda data, requires_grad, hooks, state: data,
-}
-_NUMPY = {("numpy", "dtype"), ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar")}
-_PATHS = {"PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"}
-
-
-class _SafeUnpickler(pickle.Unpickler):
-    """Rebuilds data and inert records only."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _REAL:
-            return _REAL[module, name]
-        if (module, name) in _NUMPY:
-            return _numpy(name)
-        if module in ("pathlib", "pathlib._local") and name in _PATHS:
-            return _path_text
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        top = module.partition(".")[0]
-        standard = top in sys.stdlib_module_names and top != "__main__"
-        if standard or (top == "torch" and not module.startswith("torch.nn.modules")):
-            raise CheckpointError(f"the file names {module}.{name}, which is refused: a checkpoint must not run code")
-        if top == "models":
+    @classmethod
+    def described(cls, path: Path, state: dict[str, Tensor], text: dict[str, Any]) -> _Found:
+        """Of the contents of a .safetensors file."""
+        kind, structure = text.get("network"), text.get("yaml")
+        if kind not in MODEL_CLASSES or not isinstance(structure, dict):
             raise CheckpointError(
-                f"the file names {module}.{name}: it is a YOLOv5 checkpoint. This distribution reads checkpoints of "
-                "YOLOv8 and YOLO11; export the YOLOv5 weights again with a version that writes those."
+                f"{path} describes a network of the kind {kind}; this version reads {', '.join(MODEL_CLASSES)}"
             )
-        return type(name, (Inert,), {"path": f"{module}.{name}"})
+        return cls(path, kind, structure, state, text.get("names"), str(text.get("version")), {})
+
+    def remark(self) -> str:
+        """For errors: that a version wrote the file which knows more than this one."""
+        numbers = tuple(int(x) for x in re.findall(r"\d+", self.version.partition("+")[0])[:3])
+        if numbers <= INTERFACE:
+            return ""
+        here = ".".join(map(str, INTERFACE))
+        return f" The file was written by ultralytics {self.version}; this distribution has the networks of {here}."
 
 
-def read_safely(path: str | Path) -> Any:
-    """Contents of a torch archive: tensors on the CPU, containers, plain values and `Inert` records.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is not a whole torch archive, or names something that could run code.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}")
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is not a whole torch checkpoint (cut off while copying?); get the file again")
-    with zipfile.ZipFile(path) as archive:
-        packed = [i.filename for i in archive.infolist() if i.compress_type != zipfile.ZIP_STORED]
-    if packed:  # torch never compresses; a small file could otherwise unpack to any size
-        raise CheckpointError(f"{path} holds compressed parts such as {packed[0]}, which torch does not write; refused")
-    reader = SimpleNamespace(Unpickler=_SafeUnpickler, __name__=__name__)
-    try:
-        return torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
-    except CheckpointError as e:
-        raise CheckpointError(f"{path}: {e}") from None
-    except (RuntimeError, EOFError, KeyError, AttributeError, TypeError, pickle.UnpicklingError) as e:
-        raise CheckpointError(f"{path} cannot be read as a torch checkpoint: {e}") from e
+def _summary(content: dict[Any, Any]) -> str:
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        return "a bare state_dict: build the network from its model file, then torch.load and load_state_dict"
+    return f"the keys {', '.join(map(str, content))}"
 
 
 def _tensors(node: Inert, prefix: str = "") -> dict[str, Tensor]:
@@ -264,27 +246,59 @@ def _tensors(node: Inert, prefix: str = "") -> dict[str, Tensor]:
     return found
 
 
-def _rebuild(node: Inert, float32: dict[str, Tensor] | None, path: Path) -> BaseModel:
-    kind = node.path.rpartition(".")[2]
-    if kind not in MODEL_CLASSES:
-        raise CheckpointError(f"{path} holds a {node.path}; this version reads {', '.join(MODEL_CLASSES)}")
-    recorded = vars(node)
-    structure = recorded.get("yaml")
-    if not isinstance(structure, dict):
-        raise CheckpointError(f"{path}: the network carries no description of its layers ('yaml')")
-    state = _tensors(node)
-    structure = deepcopy(structure)
+def _classes(node: Inert) -> dict[int, str]:
+    layers = vars(node).get("_modules", {}).get("model")
+    table = vars(layers).get("_modules", {}) if isinstance(layers, Inert) else {}
+    found = {}
+    for name, layer in table.items():
+        # a row with repeats is a Sequential of equal modules
+        inner = vars(layer).get("_modules", {}) if layer.path.endswith(".Sequential") else {}
+        found[int(name)] = next(iter(inner.values()), layer).path
+    return found
+
+
+def _build(found: _Found) -> BaseModel:
+    _check_modules(found)
+    structure, state = found.structure, found.state
+    # stride 0 could make a file of some bytes ask for terabytes
+    grown = [k for k, v in state.items() if v.numel() * v.element_size() > v.untyped_storage().nbytes()]
+    if grown:
+        raise CheckpointError(f"{found.path}: the tensor {grown[0]} is larger than what the file holds; refused")
     if any(re.fullmatch(r"model\.\d+\.cv3\.0\.0\.(0\.)?conv\.weight", key) for key in state):
         # YOLOv8's published class branch, or the one of 8.3.0: the keys tell, whatever the description says
         structure["legacy"] = any(re.fullmatch(r"model\.\d+\.cv3\.0\.0\.conv\.weight", key) for key in state)
-    network = MODEL_CLASSES[kind](structure, ch=int(structure.get("ch", 3)), verbose=False)
-    state = {key: value.float() if value.is_floating_point() else value for key, value in (float32 or state).items()}
     try:
-        network.load_state_dict(state)
-    except RuntimeError as e:
-        raise CheckpointError(f"{path}: the weights do not fit the network that the file describes: {e}") from e
-    if isinstance(recorded.get("names"), dict):
-        network.names = {int(k): str(v) for k, v in recorded["names"].items()}
-    elif isinstance(recorded.get("names"), list):
-        network.names = dict(enumerate(map(str, recorded["names"])))
+        network = MODEL_CLASSES[found.kind](structure, ch=int(structure.get("ch", 3)), verbose=False)
+        if not any(key.endswith(".bn.weight") for key in state):
+            network.fuse(verbose=False)
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except (ModelFileError, RuntimeError, TypeError) as e:
+        problem = f"{found.path}: the weights do not fit the network that the file describes: {e}"
+        raise CheckpointError(problem + found.remark()) from e
+    if isinstance(found.names, Mapping):
+        network.names = {int(k): str(v) for k, v in found.names.items()}
+    elif isinstance(found.names, list):
+        network.names = dict(enumerate(map(str, found.names)))
     return network.eval()
+
+
+def _check_modules(found: _Found) -> None:
+    """Every module that a row names must be known here."""
+    rows = [*found.structure.get("backbone", []), *found.structure.get("head", [])]
+    known = set(known_names())
+    for i, row in enumerate(rows):
+        name = row[2] if isinstance(row, (list, tuple)) and len(row) == 4 else None
+        if not isinstance(name, str) or name in known or name.startswith("nn."):
+            continue
+        dotted = found.classes.get(i, "")
+        module, _, cls = dotted.rpartition(".")
+        if module.startswith("ultralytics."):
+            raise CheckpointError(
+                f"{found.path}: layer {i} is a {name} ({dotted}), which this version does not have.{found.remark()}"
+            )
+        where = f" (class {cls} of {module})" if module else ""
+        first = f"import {module}" if module not in ("", "__main__") else "run the script that defines it"
+        raise CheckpointError(
+            f"{found.path}: layer {i} is a {name}{where}, a module that is not registered here. Before loading, {first}"
+            f'; above its class stands @register("c1, c2, *args") (from ultralytics import register).'
+        )

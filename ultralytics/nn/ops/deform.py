@@ -69,8 +69,9 @@ def deform_conv2d_reference(
     """As torchvision.ops.deform_conv2d without mask and bias, for weight (O, C/groups, kh, kw); dtypes as they come."""
     g = _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation))
     B, C = x.shape[:2]
-    row, column = g.points(offset)  # each (B, h, w, T)
-    row, column = row.movedim(3, 1).clamp(-1, g.H), column.movedim(3, 1).clamp(-1, g.W)
+    start_row, start_column = (s.t().reshape(1, g.T, g.h, g.w) for s in g.starts(x.device))
+    row = (offset[:, 0::2] + start_row).clamp(-1, g.H)  # (B, T, h, w)
+    column = (offset[:, 1::2] + start_column).clamp(-1, g.W)
     top, left = row.detach().floor(), column.detach().floor()
     fy, fx = row - top, column - left
     flat = x.flatten(2)
@@ -114,35 +115,31 @@ class _Geometry:
                 f"and channels divisible by {weight.shape[1]}; the offsets are {tuple(offset.shape)}"
             )
 
-    def points(self, offset: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2T, h, w) offsets -> row and column of every sample, (B, h, w, T)."""
+    def starts(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows and columns of every tap before its offset, (h*w, T) whole numbers."""
         (sy, sx), (py, px), (dy, dx) = self.stride, self.padding, self.dilation
-        tap = torch.arange(self.T, device=offset.device)
-        tap_row = torch.div(tap, self.kw, rounding_mode="floor") * dy - py
-        tap_column = tap % self.kw * dx - px
-        row = torch.arange(self.h, device=offset.device).mul_(sy).view(-1, 1, 1) + tap_row  # (h, 1, T), whole numbers
-        column = torch.arange(self.w, device=offset.device).mul_(sx).view(1, -1, 1) + tap_column  # (1, w, T)
-        last = offset.permute(0, 2, 3, 1)
-        return last[..., 0::2] + row, last[..., 1::2] + column
+        pixel, tap = torch.arange(self.h * self.w, device=device), torch.arange(self.T, device=device)
+        row = pixel.div(self.w, rounding_mode="floor") * sy - py
+        column = pixel % self.w * sx - px
+        tap_row = tap.div(self.kw, rounding_mode="floor") * dy
+        return row.view(-1, 1) + tap_row, column.view(-1, 1) + tap % self.kw * dx
 
 
 def _pair(value: int | Pair) -> Pair:
     return (value, value) if isinstance(value, int) else value
 
 
-def _cells(offset: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Offsets -> cell in the framed map, fy, fx, and the points' rows and columns; each (B, h*w, T).
+def _cells(row: Tensor, column: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
+    """Points of any one shape -> cell in the framed map (int32), fy, fx.
 
     The frame of zeros round the map, one pixel wide, makes every read a plain one: whatever lies further out is clamped
     onto it.
     """
-    row, column = g.points(offset)
-    row, column = row.flatten(1, 2), column.flatten(1, 2)
-    y, x = row.clamp(-1, g.H), column.clamp(-1, g.W)
-    top, left = y.floor().clamp_(max=g.H - 1), x.floor().clamp_(max=g.W - 1)
+    row, column = row.clamp(-1, g.H), column.clamp(-1, g.W)
+    top, left = row.floor().clamp_(max=g.H - 1), column.floor().clamp_(max=g.W - 1)
     # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
     cell = (top.to(torch.int32) + 1).clamp_(0, g.H) * (g.W + 2) + (left.to(torch.int32) + 1).clamp_(0, g.W)
-    return cell, y - top, x - left, row, column
+    return cell, row.sub_(top), column.sub_(left)
 
 
 def _framed(x: Tensor) -> Tensor:
@@ -150,23 +147,29 @@ def _framed(x: Tensor) -> Tensor:
     return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).flatten(1, 2)
 
 
+def _offset_rows(offset: Tensor) -> Tensor:
+    return offset.permute(0, 2, 3, 1).reshape(-1, offset.shape[1])  # (B, 2T, h, w) -> (B*h*w, 2T)
+
+
 def _taps(weight: Tensor) -> Tensor:
     return weight.flatten(1).t().contiguous()  # (C, 1, kh, kw) -> (T, C)
 
 
 def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
-    table, taps = _framed(x).flatten(0, 1), _taps(weight)
-    cell, fy, fx, _, _ = _cells(offset, g)
-    first_rows = torch.arange(0, g.B * g.frame, g.frame, dtype=cell.dtype, device=cell.device)
-    cell = (cell + first_rows.view(-1, 1, 1)).reshape(-1, g.T)  # images one below the other: (B*h*w, T)
-    fy, fx = fy.reshape(-1, g.T), fx.reshape(-1, g.T)
-    step = rows.chunk_length(2 * g.T * g.C, g.B * g.h * g.w)  # the samples and their products
+    table, taps, offset = _framed(x).flatten(0, 1), _taps(weight), _offset_rows(offset)
+    num_pixels = g.B * g.h * g.w
+    images = torch.arange(0, g.B * g.frame, g.frame, dtype=torch.int32, device=x.device)  # each one's first row
+    images = images.view(-1, 1).expand(-1, g.h * g.w).reshape(-1, 1)
+    starts = [s.repeat(g.B, 1) for s in g.starts(x.device)] if g.B > 1 else g.starts(x.device)
+    step = rows.chunk_length(2 * g.T * g.C, num_pixels)  # the samples and their products
     out = []
-    for p in range(0, g.B * g.h * g.w, step):
-        at = slice(p, p + step) if step < g.B * g.h * g.w else slice(None)
-        corners = rows.corner_rows(cell[at].reshape(-1), g.W + 2, 1)
-        weights = rows.corner_weights(fy[at].reshape(-1), fx[at].reshape(-1)).to(x.dtype)
-        samples = rows.read(table, corners, weights).view(-1, g.T, g.C)  # (P, T, C)
+    for p in range(0, num_pixels, step):
+        at = slice(p, p + step) if step < num_pixels else slice(None)
+        row, column = offset[at, 0::2] + starts[0][at], offset[at, 1::2] + starts[1][at]  # (P, T)
+        cell, fy, fx = _cells(row, column, g)
+        corners = rows.corner_rows((cell + images[at]).reshape(-1), g.W + 2, 1)
+        weights = rows.corner_weights(fy.reshape(-1), fx.reshape(-1)).to(x.dtype)
+        samples = rows.read(table, corners, weights).view(-1, g.T, g.C)
         out.append(samples.mul_(taps).sum(1))
     return torch.cat(out).view(g.B, g.h, g.w, g.C).permute(0, 3, 1, 2)
 
@@ -189,29 +192,29 @@ class _DeformDepthwise(torch.autograd.Function):
 
 
 def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
-    tables, taps = _framed(x), _taps(weight)
-    cell, fy, fx, row, column = _cells(offset, g)
-    fy, fx = fy.to(x.dtype), fx.to(x.dtype)
+    tables, taps, starts = _framed(x), _taps(weight), g.starts(x.device)
+    offsets = _offset_rows(offset).view(g.B, -1, 2 * g.T)
     grad = rows.settled(grad).permute(0, 2, 3, 1).reshape(g.B, -1, g.C).contiguous()
-    grad_x = x.new_empty(g.B, g.H, g.W, g.C)
-    grad_taps = torch.zeros_like(taps)
-    slope = x.new_empty(g.B, g.h * g.w, g.T, 2)
+    grad_x, grad_taps = x.new_empty(g.B, g.H, g.W, g.C), torch.zeros_like(taps)
+    grad_offset = torch.empty_like(offsets)
     step = rows.chunk_length(4 * g.T * g.C, g.h * g.w)
-    cells = x.new_empty(g.frame, 4 * g.C)
+    cells, bags = x.new_empty(g.frame, 4 * g.C), rows.bags(step * g.T, x.device)
     for b in range(g.B):
         cells.zero_()
         for p in range(0, g.h * g.w, step):
             at = slice(p, p + step)
-            here, down, right = cell[b, at].reshape(-1), fy[b, at].reshape(-1), fx[b, at].reshape(-1)
-            corners, weights = rows.corner_rows(here, g.W + 2, 1), rows.corner_weights(down, right)
+            row, column = offsets[b, at, 0::2] + starts[0][at], offsets[b, at, 1::2] + starts[1][at]  # (P, T)
+            cell, fy, fx = _cells(row, column, g)
+            cell, fy, fx = cell.reshape(-1), fy.reshape(-1).to(x.dtype), fx.reshape(-1).to(x.dtype)
+            corners, weights = rows.corner_rows(cell, g.W + 2, 1), rows.corner_weights(fy, fx)
             part = grad[b, at].unsqueeze(1)  # (P, 1, C)
             grad_taps += rows.read(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
             part = (part * taps).view(-1, g.C)  # gradient of the samples, (P*T, C)
-            by_row, by_column = rows.slopes(rows.products(tables[b], corners, part), down, right)
-            slope[b, at, :, 0], slope[b, at, :, 1] = by_row.view(-1, g.T), by_column.view(-1, g.T)
-            rows.spread_(cells, here, weights, part)
+            by_row, by_column = rows.slopes(rows.products(tables[b], corners, part, bags), fy, fx)
+            # what was clamped moves nothing
+            grad_offset[b, at, 0::2] = by_row.view(-1, g.T) * ((row > -1) & (row < g.H))
+            grad_offset[b, at, 1::2] = by_column.view(-1, g.T) * ((column > -1) & (column < g.W))
+            rows.spread_(cells, cell, weights, part)
         grad_x[b] = rows.gather_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
-    slope[..., 0] *= (row > -1) & (row < g.H)
-    slope[..., 1] *= (column > -1) & (column < g.W)
-    grad_offset = slope.view(g.B, g.h, g.w, 2 * g.T).permute(0, 3, 1, 2).to(offset.dtype)
+    grad_offset = grad_offset.view(g.B, g.h, g.w, -1).permute(0, 3, 1, 2)
     return grad_x.permute(0, 3, 1, 2), grad_offset, grad_taps.t().reshape(weight.shape)

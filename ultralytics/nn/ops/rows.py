@@ -44,13 +44,17 @@ def read(table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
     return F.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
 
 
-def products(table: Tensor, corners: Tensor, grad: Tensor) -> Tensor:
+def bags(num_samples: int, device: torch.device) -> Tensor:
+    """(4 S,) number of the sample that each corner belongs to; `products` wants it, and it is the same for all chunks."""
+    return torch.arange(num_samples, dtype=torch.int32, device=device).repeat_interleave(4)
+
+
+def products(table: Tensor, corners: Tensor, grad: Tensor, bags: Tensor) -> Tensor:
     """Dot product of each sample's gradient (S, C) with its four rows of the table: the weights' gradient, (S, 4)."""
-    samples = torch.arange(len(corners), dtype=corners.dtype, device=corners.device)
     # the operator behind embedding_bag's own backward, which does not copy the rows first; mode 0 is "sum"
     backward = torch.ops.aten._embedding_bag_per_sample_weights_backward
-    flat = backward(grad, table, corners.view(-1), samples * 4, samples.repeat_interleave(4), 0)
-    return flat.view(-1, 4)
+    bags = bags[: corners.numel()]
+    return backward(grad, table, corners.view(-1), bags[::4], bags, 0).view(-1, 4)
 
 
 def slopes(products: Tensor, fy: Tensor, fx: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,8 +70,12 @@ def spread_(cells: Tensor, cell: Tensor, weights: Tensor, grad: Tensor) -> None:
 
     One write of 4 C values a sample instead of four of C; `gather_cells` sums the four parts where they belong, once.
     """
-    parts = weights.unsqueeze(2) * grad.unsqueeze(1)  # (S, 4, C)
-    cells.index_add_(0, cell.long(), parts.view(-1, cells.shape[1]))  # long: other index types take a slower path
+    C = grad.shape[1]
+    step = chunk_length(8 * C, len(grad))  # smaller than the caller's chunks: this is the widest array of all
+    for s in range(0, len(grad), step):
+        at = slice(s, s + step)
+        parts = weights[at].unsqueeze(2) * grad[at].unsqueeze(1)  # (S, 4, C)
+        cells.index_add_(0, cell[at].long(), parts.view(-1, 4 * C))  # long: other index types take a slower path
 
 
 def gather_cells(cells: Tensor, height: int, width: int) -> Tensor:
@@ -82,9 +90,7 @@ def gather_cells(cells: Tensor, height: int, width: int) -> Tensor:
 
 def settled(grad: Tensor) -> Tensor:
     """A gradient that comes in, with a memory layout that can be relied on."""
-    if (
-        torch.compiler.is_compiling()
-    ):  # the strides of a convolution's gradient are not always those it was compiled for
+    if torch.compiler.is_compiling():  # strides of a gradient are not always those the graph was made for
         return grad.clone(memory_format=torch.contiguous_format)
     return grad
 

@@ -129,13 +129,13 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     grad_x = x.new_empty(B, H, W, C)
     slope = x.new_empty(2, B, h * w * n)
     step = rows.chunk_length(4 * C, h * w * n)
-    cells = x.new_empty(H * W, 4 * C)
+    cells, bags = x.new_empty(H * W, 4 * C), rows.bags(step, x.device)
     for b in range(B):
         cells.zero_()
         for s in range(0, h * w * n, step):
             at = slice(s, s + step)
             corners = rows.corner_rows(cell[b, at], *_steps(H, W))
-            products = rows.products(tables[b], corners, grad[b, at])
+            products = rows.products(tables[b], corners, grad[b, at], bags)
             slope[0, b, at], slope[1, b, at] = rows.slopes(products, fy[b, at], fx[b, at])
             rows.spread_(cells, cell[b, at], rows.corner_weights(fy[b, at], fx[b, at]), grad[b, at])
         grad_x[b] = rows.gather_cells(cells, H, W)

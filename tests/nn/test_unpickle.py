@@ -1,0 +1,268 @@
+"""Hostile and damaged checkpoints: nothing in a file is run, and the error names what was found."""
+
+import builtins
+import functools
+import io
+import os
+import pickle
+import subprocess
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+from ultralytics.nn import unpickle
+from ultralytics.nn.checkpoint import CheckpointError, load_checkpoint, read_safely, save_checkpoint
+from ultralytics.nn.tasks import DetectionModel
+
+
+class Calls:
+    """Pickles as a call of `function`, and as setting `state` on what the call gives."""
+
+    def __init__(self, function, *args, state=None):
+        self.function, self.args, self.state = function, args, state
+
+    def __reduce__(self):
+        return (self.function, self.args) + ((self.state,) if self.state else ())
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory, tiny_model_text):
+    """A checkpoint of a small network."""
+    folder = tmp_path_factory.mktemp("good")
+    (folder / "tiny.yaml").write_text(tiny_model_text)
+    save_checkpoint(folder / "good.pt", DetectionModel(str(folder / "tiny.yaml"), verbose=False), finished=True)
+    return folder / "good.pt"
+
+
+@pytest.mark.parametrize(
+    ("payload", "named"),
+    [
+        (Calls(os.system, "echo owned > owned"), "posix.system|nt.system"),
+        (Calls(os.popen, "echo owned > owned"), "os.popen"),
+        (Calls(subprocess.Popen, ["touch", "owned"]), "subprocess.Popen"),
+        (Calls(builtins.eval, "1+1"), "builtins.eval"),
+        (Calls(builtins.exec, "1"), "builtins.exec"),
+        (Calls(builtins.__import__, "this"), "builtins.__import__"),
+        (Calls(builtins.open, "owned", "w"), "open"),
+        (Calls(getattr, "text", "upper"), "builtins.getattr of a str"),
+        (Calls(exit), "refused"),
+        (Calls(pickle.loads, pickle.dumps(Calls(os.system, "echo owned > owned"))), "pickle.loads"),
+        (Calls(functools.partial, os.getcwd), "functools.partial"),
+        (Calls(torch.load, "other.pt"), "torch.serialization.load"),
+        (Calls(torch.hub.load, "user/repo", "model"), "torch.hub.load"),
+        (Calls(torch.jit.load, "x"), "torch.jit"),
+        (Calls(torch.storage._load_from_bytes, b"nested"), "torch.storage._load_from_bytes"),
+        (Calls(torch._tensor._rebuild_from_type_v2, torch.zeros, torch.Tensor, (1,), {}), "refused"),
+        (Calls(np.load, "x.npy"), "numpy.*refused"),
+        (Calls(torch.nn.functional.silu, torch.ones(1)), "silu, which is refused"),
+    ],
+    ids=lambda x: getattr(getattr(x, "function", None), "__name__", None),
+)
+def test_calls_are_refused_by_name(payload, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": payload}, "bad.pt")
+    with pytest.raises(CheckpointError, match=named):
+        load_checkpoint("bad.pt")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.pt"], "something was run"
+
+
+def test_a_call_hidden_among_weights_is_found(good, tmp_path, monkeypatch):
+    """The same inside an optimiser, and as a state that is set on a container."""
+    monkeypatch.chdir(tmp_path)
+    for hidden in (
+        {"optimizer": {"state": [Calls(os.system, "echo owned > owned")]}},
+        {"train_args": Calls(OrderedDict, state=Calls(os.system, "echo owned > owned"))},
+    ):
+        torch.save(hidden | {"model": torch.nn.Linear(1, 1)}, "bad.pt")
+        with pytest.raises(CheckpointError, match="system"):
+            load_checkpoint("bad.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_functions_of_the_reader_cannot_be_altered(tmp_path):
+    state = pickle.dumps((None, {"__defaults__": (1,)}), 2)[2:-1]  # without header and end
+    data = b"ctorch._utils\n_rebuild_tensor_v2\n" + state + b"b."
+    before = torch._utils._rebuild_tensor_v2.__defaults__
+    archive(tmp_path / "bad.pt", data)
+    with pytest.raises(CheckpointError, match="change a function of the reader"):
+        read_safely(tmp_path / "bad.pt")
+    assert torch._utils._rebuild_tensor_v2.__defaults__ == before
+
+
+def archive(path, data, **parts):
+    """A torch archive of a pickle and storages."""
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("a/data.pkl", data)
+        for name, value in parts.items():
+            out.writestr(f"a/data/{name}", value)
+
+
+class Stored(pickle.Pickler):
+    """Writes 1-D numpy arrays as references to storages of a torch archive, with a count of the caller's choice."""
+
+    def persistent_id(self, obj):
+        return obj.pid if isinstance(obj, Reference) else None
+
+
+class Reference:
+    def __init__(self, *pid):
+        self.pid = pid
+
+
+def stored(obj):
+    out = io.BytesIO()
+    Stored(out, 2).dump(obj)
+    return out.getvalue()
+
+
+FOUR = b"\0" * 16  # four float32
+
+
+@pytest.mark.parametrize(
+    ("obj", "named"),
+    [
+        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "0", "cpu", 4), 0, (2**40,), (0,), False, OrderedDict()), "size"),
+        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "0", "cpu", 4), 2, (4,), (1,), False, OrderedDict()), "out of bounds"),
+        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "0", "cpu", 4), -9, (4,), (1,), False, OrderedDict()), "damaged"),
+        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "0", "cpu", 2**40), 0, (4,), (1,), False, OrderedDict()), "storage 0 should hold"),
+        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "7", "cpu", 4), 0, (4,), (1,), False, OrderedDict()), "no item named"),
+        (Reference("storage", "float", "0", "cpu", 4), "outside the file"),
+        (Reference("module", torch.FloatStorage, "0", "cpu", 4), "outside the file"),
+        (Calls(torch._utils._rebuild_parameter, "text", False, OrderedDict()), "no tensor but a str"),
+    ],
+    ids=["terabyte view", "beyond the end", "before the start", "terabyte storage", "missing", "type", "kind", "text"],
+)  # fmt: skip
+def test_tensors_that_the_file_does_not_hold(obj, named, tmp_path):
+    archive(tmp_path / "bad.pt", stored({"model": obj}), **{"0": FOUR})
+    with pytest.raises(CheckpointError, match=named):
+        read_safely(tmp_path / "bad.pt")
+
+
+def test_a_tensor_enlarged_afterwards_is_refused(good, tmp_path, monkeypatch):
+    """Tensor.__setstate__ can replace sizes; what goes into the network is measured again."""
+    content = read_safely(good)
+    big = torch.ones(1).expand(2**40)
+    content["float32"]["model.0.conv.weight"] = big
+    monkeypatch.setattr("ultralytics.nn.checkpoint.read_safely", lambda path: content)
+    with pytest.raises(CheckpointError, match=r"model\.0\.conv\.weight is larger"):
+        load_checkpoint(good)
+
+
+# ---- damaged archives ------------------------------------------------------------------------------------------------
+
+
+def test_every_cut_is_noticed(good, tmp_path):
+    data = good.read_bytes()
+    for share in (0, 0.01, 0.3, 0.5, 0.9, 0.999):
+        (tmp_path / "cut.pt").write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(CheckpointError, match="not a whole torch checkpoint"):
+            load_checkpoint(tmp_path / "cut.pt")
+
+
+def test_changed_bytes_are_noticed(good, tmp_path):
+    data = bytearray(good.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 64] = bytes(x ^ 255 for x in data[middle : middle + 64])
+    (tmp_path / "bad.pt").write_bytes(data)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(tmp_path / "bad.pt")
+
+
+def test_zip_bombs(good, tmp_path):
+    with zipfile.ZipFile(good) as src, zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as out:
+        for name in src.namelist():
+            out.writestr(name, src.read(name))
+    with pytest.raises(CheckpointError, match="compressed"):
+        load_checkpoint(tmp_path / "bomb.pt")
+    with zipfile.ZipFile(tmp_path / "overlap.pt", "w") as out:
+        out.writestr("a/data.pkl", pickle.dumps({}))
+        out.writestr("a/data/0", b"0" * 1000)
+        for key in range(1, 9):  # further names for the same bytes
+            again = zipfile.ZipInfo(f"a/data/{key}")
+            first = out.getinfo("a/data/0")
+            again.header_offset, again.file_size, again.compress_size = first.header_offset, 1000, 1000
+            again.CRC = first.CRC
+            out.filelist.append(again)
+    with pytest.raises(CheckpointError, match="larger than the file"):
+        load_checkpoint(tmp_path / "overlap.pt")
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"a.txt": b"1"}, "no data.pkl"),
+        ({"a/data.pkl": b"", "a/constants.pkl": b""}, "TorchScript"),
+        ({"a/data.pkl": pickle.dumps({}), "a/byteorder": b"big"}, "big-endian"),
+        ({"a/data.pkl": b""}, "damaged"),
+        ({"a/data.pkl": b"\x80\x02]q\x00(K"}, "damaged"),
+        ({"a/data.pkl": pickle.dumps([1])}, "no network"),
+    ],
+    ids=["zip", "torchscript", "byte order", "empty pickle", "cut pickle", "list"],
+)
+def test_other_zip_files(parts, named, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as out:
+        for name, data in parts.items():
+            out.writestr(name, data)
+    with pytest.raises(CheckpointError, match=named):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_no_file_and_no_archive(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.pt"):
+        read_safely(tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(CheckpointError, match="not a whole"):
+        read_safely(tmp_path / "text.pt")
+
+
+# ---- plain data comes back -------------------------------------------------------------------------------------------
+
+
+def test_what_official_files_hold_besides_weights(tmp_path):
+    """numpy scalars of learning rates, paths, devices, sizes, dtypes, sets, shared storages, odd layouts."""
+    from pathlib import Path
+
+    base = torch.arange(12.0).reshape(3, 4)
+    content = {
+        "lr": np.float64(0.25),
+        "n": np.int64(-3),
+        "path": Path("a/b"),
+        "device": torch.device("cpu"),
+        "size": torch.Size((2, 3)),
+        "dtype": torch.float16,
+        "set": {1, 2},
+        "order": OrderedDict(a=1),
+        "bytes": b"\x00\xff",
+        "transposed": base.t(),
+        "part": base[1:, ::2],
+        "tensors": [torch.tensor(x, dtype=d) for d, x in ((torch.int64, 5), (torch.bool, [True]), (torch.bfloat16, 2.0))],
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "byte": torch.arange(5, dtype=torch.uint8),
+        "short": torch.arange(4, dtype=torch.int16).to(torch.uint16),
+    }  # fmt: skip
+    torch.save(content, tmp_path / "a.pt")
+    back = read_safely(tmp_path / "a.pt")
+    assert back.keys() == content.keys()
+    assert (back.pop("path"), content.pop("path")) == ("a/b", Path("a/b"))
+    for key, value in content.items():
+        if isinstance(value, torch.Tensor):
+            assert back[key].dtype == value.dtype
+            assert torch.equal(back[key], value.detach()), key
+        elif key == "tensors":
+            assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(back[key], value, strict=True))
+        else:
+            assert back[key] == value, key
+    assert back["transposed"].data_ptr() + 16 == back["part"].data_ptr(), "one storage"
+
+
+def test_the_official_reader_is_not_used(good, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("torch.load")
+
+    monkeypatch.setattr(torch, "load", never)
+    assert isinstance(read_safely(good), dict)
+    assert unpickle.CheckpointError is CheckpointError

@@ -1,0 +1,433 @@
+"""Carrying weights over between networks of different architecture: what stands in the same place keeps its weights.
+
+align.py says which layers stand for each other, however many rows were put in or taken out; here their tensors follow.
+- Equal shape: copied. Normalisations go with the convolution before them: their statistics are those of its output.
+- Another width: the first channels are carried, part by part where a dimension is made of parts (the inputs of a Concat,
+  the halves of a C2f). A carried filter starts with 0 for channels that it did not read before, so that a network that
+  was only widened or deepened computes at first what the smaller one did. Only in standard blocks: what the channels of
+  another module mean is not known here.
+- The class layer: row by row, by class name.
+- A new module with a method `start_as_identity()`, a residual block, is told so: it changes nothing at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ultralytics.nn import modules
+from ultralytics.nn.align import Pair, Row, align_rows, fitting, input_parts, origin, own_tensors, pair_modules, rows_of
+from ultralytics.nn.modules import C2, C2PSA, C3, PSA, SPP, SPPF, Attention, C2f, Conv, Detect
+
+if TYPE_CHECKING:  # tasks.py imports this file
+    from ultralytics.nn.tasks import BaseModel
+
+_STANDARD = tuple(getattr(modules, name) for name in modules.__all__) + (nn.Sequential, nn.ModuleList)
+_LEAVES = (nn.Conv2d, nn.BatchNorm2d)
+
+
+@dataclass
+class RowReport:
+    """One row of the target: where it comes from and how much of it was carried."""
+
+    number: int
+    type: str
+    source: int | None  # number of the row that stands for it in the source
+    source_type: str = ""
+    carried: list[str] = field(default_factory=list)  # names in the target's state_dict
+    partly: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
+    identity: list[str] = field(default_factory=list)  # modules that start as the identity
+
+    def __str__(self) -> str:
+        if self.source is None:
+            origin = "new"
+        elif self.type == self.source_type:
+            origin = f"from {self.source}"
+        else:
+            origin = f"from {self.source} {self.source_type}"
+        counts = {"carried": self.carried, "in part": self.partly, "new": self.new}
+        told = [f"{len(names)} {word}" for word, names in counts.items() if names]
+        if self.identity:
+            told.append("starts as the identity" if "" in self.identity else f"{len(self.identity)} identities inside")
+        return f"{self.number:>5}  {self.type:<26} {origin:<18} {', '.join(told)}"
+
+
+@dataclass
+class CarryReport:
+    """What `carry` did. Tensors are entries of state_dict, shares are shares of trained and fixed parameters."""
+
+    rows: list[RowReport]
+    left: list[str]  # tensors of the source that found no place at all
+    parameters: int  # of the target
+    parameters_carried: int  # of the target, those that hold a value of the source
+    source_parameters: int
+    source_parameters_carried: int
+    classes: list[str] = field(default_factory=list)  # names of the classes whose rows were carried
+    num_classes: int = 0  # of the target
+
+    @property
+    def carried(self) -> list[str]:
+        """Names of the target's tensors that were carried whole."""
+        return [name for row in self.rows for name in row.carried]
+
+    @property
+    def partly(self) -> list[str]:
+        """Names of the target's tensors that were carried in part, because their widths or classes differ."""
+        return [name for row in self.rows for name in row.partly]
+
+    @property
+    def new(self) -> list[str]:
+        """Names of the target's tensors that keep the values they had."""
+        return [name for row in self.rows for name in row.new]
+
+    @property
+    def identities(self) -> list[str]:
+        """Names of the new residual blocks that start as the identity."""
+        return [".".join(filter(None, ("model", str(r.number), x))) for r in self.rows for x in r.identity]
+
+    @property
+    def share(self) -> float:
+        """Share of the target's parameters that were carried, 0 … 1."""
+        return self.parameters_carried / self.parameters if self.parameters else 0.0
+
+    @property
+    def share_left(self) -> float:
+        """Share of the source's parameters that found no place, 0 … 1."""
+        return 1 - self.source_parameters_carried / self.source_parameters if self.source_parameters else 0.0
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        carried, partly, new = len(self.carried), len(self.partly), len(self.new)
+        if not carried and not partly:
+            return "Nothing was carried over: no layer of the given weights has a counterpart in this network"
+        return (
+            f"Carried over {carried} of {carried + partly + new} tensors, {partly} more in part ({self.share:.1%} of the "
+            f"parameters); {new} are new; {len(self.left)} of the given weights were left ({self.share_left:.1%})"
+        )
+
+    def __str__(self) -> str:
+        """Summary, then a line for every row that was not carried whole."""
+        lines = [self.summary]
+        told = [row for row in self.rows if row.partly or row.new]
+        if told and (self.carried or self.partly):
+            lines.append(f"{'layer':>5}  {'type':<26} {'weights':<18} tensors")
+            lines += map(str, told)
+        if self.classes and len(self.classes) < self.num_classes:
+            lines.append(f"classes known by name: {', '.join(self.classes)}; {self.num_classes} in all")
+        return "\n".join(lines)
+
+
+@torch.no_grad()
+def carry(source: BaseModel, target: BaseModel) -> CarryReport:
+    """Carry the weights of `source` over to `target`, in place; `source` is not changed.
+
+    A target without class names of its own takes those of a source with as many classes, and class i is then class i.
+
+    Raises:
+        ValueError: one of the two is fused and the other is not, or one is no network made from a model file.
+    """
+    _check(source, target)
+    rows = rows_of(source), rows_of(target)
+    pairs = align_rows(*rows)
+    classes = _classes(source, target)
+    work = _Work(*rows, pairs, classes)
+    for j in sorted(pairs):
+        work.plan(j)
+    if work.copies:
+        work.make_identities()
+    for copy in work.copies:
+        copy.run()
+    if not _named(target) and len(source.names) == len(target.names):
+        target.names = dict(source.names)
+    return work.report(target.names)
+
+
+# ---- channels --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Which channel of the source becomes which of the target: two equally long lists, and the target's total."""
+
+    source: list[int]
+    target: list[int]
+    total: int
+
+    @property
+    def whole(self) -> bool:
+        return len(self.target) == self.total
+
+
+def _in_parts(n_source: int, n_target: int, parts: tuple[int, int] = (1, 1)) -> Channels:
+    """First channels of every part; the parts of one side are equally wide."""
+    wide = n_source // parts[0], n_target // parts[1]
+    places = [(p, c) for p in range(min(parts)) for c in range(min(wide))]
+    return Channels([p * wide[0] + c for p, c in places], [p * wide[1] + c for p, c in places], n_target)
+
+
+def _by_origin(
+    source: Sequence[tuple[int, int]], target: Sequence[tuple[int, int]], same: Callable[[int, int], bool]
+) -> Channels:
+    """First channels of every part that comes from the same row; parts of unknown origin meet in their order."""
+    free = list(range(len(source)))
+    meets: dict[int, int] = {}
+    for j, (row, _) in enumerate(target):
+        found = next((i for i in free if same(source[i][0], row)), None)
+        if found is not None:
+            meets[j] = found
+            free.remove(found)
+    for j in range(len(target)):
+        if j not in meets and free:
+            meets[j] = free.pop(0)
+    a, b = ([sum(n for _, n in parts[:k]) for k in range(len(parts))] for parts in (source, target))
+    places = [(i, j, c) for j, i in sorted(meets.items()) for c in range(min(source[i][1], target[j][1]))]
+    total = sum(n for _, n in target)
+    return Channels([a[i] + c for i, _, c in places], [b[j] + c for _, j, c in places], total)
+
+
+def _parts(block: Any) -> dict[str, tuple[int, int]]:
+    """For convolutions of a block by name: of how many equal parts its output and its input are made."""
+    if isinstance(block, C2 | C2f | C2PSA | PSA):
+        return {"cv1": (2, 1), "cv2": (1, block.cv2.conv.in_channels // block.c)}
+    if isinstance(block, SPP | SPPF):
+        return {"cv2": (1, block.cv2.conv.in_channels // block.cv1.conv.out_channels)}
+    if isinstance(block, C3):
+        return {"cv3": (1, 2)}
+    if isinstance(block, Attention):
+        return {"qkv": (block.num_heads, 1)}
+    return {}
+
+
+# ---- classes ---------------------------------------------------------------------------------------------------------
+
+
+def _named(network: BaseModel) -> bool:
+    return any(name != str(i) for i, name in network.names.items())
+
+
+def _classes(source: BaseModel, target: BaseModel) -> Channels:
+    theirs, ours = source.names, target.names
+    if _named(source) and _named(target):
+        by_name = {_plain(name): i for i, name in reversed(theirs.items())}
+        known = [(by_name[_plain(name)], j) for j, name in ours.items() if _plain(name) in by_name]
+    else:  # numbers are no names: 0 is another class in every data set, unless it is the same list
+        known = [(i, i) for i in theirs] if len(theirs) == len(ours) else []
+    return Channels([i for i, _ in known], [j for _, j in known], len(ours))
+
+
+def _plain(name: str) -> str:
+    return str(name).strip().casefold()
+
+
+# ---- tensors ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Copy:
+    """One tensor to be copied, whole where `out` and `inner` say nothing; `name` is the one in the target's row."""
+
+    row: int
+    name: str
+    source_name: str  # in the source's state_dict
+    source: Tensor
+    target: Tensor
+    out: Channels | None = None
+    inner: Channels | None = None  # of dimension 1
+
+    @property
+    def whole(self) -> bool:
+        return all(c is None or c.whole for c in (self.out, self.inner))
+
+    @property
+    def count(self) -> int:
+        """Elements that are copied."""
+        count = self.target.numel()
+        for dim, channels in enumerate((self.out, self.inner)):
+            if channels:
+                count = count // self.target.shape[dim] * len(channels.target)
+        return count
+
+    def run(self) -> None:
+        source = self.source.to(device=self.target.device, dtype=self.target.dtype)
+        if self.out is None:
+            self.target.copy_(source)
+            return
+        rows_from, rows_to = (torch.tensor(x, device=source.device) for x in (self.out.source, self.out.target))
+        values = source[rows_from]
+        if self.inner is not None:
+            shape = (len(rows_to), *self.target.shape[1:])
+            wider = values.new_zeros(shape)  # 0: a carried filter does not listen to what is new
+            wider[:, self.inner.target] = values[:, self.inner.source]
+            values = wider
+        self.target[rows_to] = values
+
+
+class _Work:
+    """Everything that is going to be copied between two networks."""
+
+    def __init__(
+        self, source: Sequence[Row], target: Sequence[Row], pairs: Mapping[int, int], classes: Channels
+    ) -> None:
+        self.source, self.target, self.pairs, self.classes = source, target, pairs, classes
+        self.copies: list[_Copy] = []
+        self._inputs = input_parts(source), input_parts(target)
+        self._kept: set[nn.Module] = set()  # modules of the target with a carried counterpart of their class
+        # convolutions, by those of the target
+        self._is_class_layer: set[nn.Module] = set()
+        self._made_of: dict[nn.Module, tuple[tuple[int, int], tuple[int, int]]] = {}  # (out, in) parts, both sides
+        self._followed: dict[nn.Module, tuple[nn.Module, Channels | None]] = {}  # counterpart, output channels
+
+    def plan(self, j: int) -> None:
+        """Find what is copied to row `j` of the target from its counterpart."""
+        s, t = self.source[self.pairs[j]].module, self.target[j].module
+        pairs = list(pair_modules(s, t))
+        standard: set[nn.Module] = set()
+        for a_name, a, b_name, b in pairs:
+            inside = not b_name or t.get_submodule(b_name.rpartition(".")[0]) in standard
+            if isinstance(b, _STANDARD + _LEAVES) and (inside or b is t):
+                standard.add(b)
+            self._note(a, b)
+        norms = _norm_sources(s), _norm_sources(t)
+        for pair in pairs:
+            self._plan_module(j, pair, pair[3] in standard, norms)
+        known = [(b_name, b) for _, a, b_name, b in pairs if type(a) is type(b)]
+        names = [c.name for c in self.copies if c.row == j]
+        self._kept.update(b for b_name, b in known if any(n.startswith(f"{b_name}." if b_name else "") for n in names))
+
+    def _note(self, a: nn.Module, b: nn.Module) -> None:
+        if isinstance(a, Detect) and isinstance(b, Detect):
+            self._is_class_layer.update(branch[-1] for branch in b.cv3)  # type: ignore[index]
+        parts = _parts(a), _parts(b)
+        for name in parts[1]:
+            if name in parts[0]:
+                self._made_of[b.get_submodule(name).conv] = parts[0][name], parts[1][name]  # type: ignore[index,assignment]
+
+    def _plan_module(self, j: int, pair: Pair, standard: bool, norms: tuple[dict, dict]) -> None:
+        a_name, a, b_name, b = pair
+        theirs, ours = own_tensors(a), own_tensors(b)
+        if not theirs or not ours or not fitting(a, b):
+            return
+        out: Channels | None = None
+        inner: Channels | None = None
+        if isinstance(a, nn.BatchNorm2d) and isinstance(b, nn.BatchNorm2d):
+            conv = norms[1].get(b)
+            if conv is not None:  # its statistics are those of what this convolution gives
+                if conv not in self._followed or self._followed[conv][0] is not norms[0].get(a):
+                    return
+                out = self._followed[conv][1]
+            elif a.num_features != b.num_features:
+                out = _in_parts(a.num_features, b.num_features)
+        elif isinstance(a, nn.Conv2d) and isinstance(b, nn.Conv2d) and standard:
+            out, inner = self._channels(j, a, b)
+            if not out.target or (inner is not None and not inner.target):
+                return
+            self._followed[b] = a, out
+        elif any(theirs[k].shape != ours[k].shape for k in ours if k in theirs):
+            return
+        else:
+            self._followed[b] = a, None
+        prefix = f"model.{self.pairs[j]}."
+        for key, tensor in ours.items():
+            if key not in theirs:
+                continue
+            maps = (out, inner) if tensor.ndim > 1 else (out, None) if tensor.ndim else (None, None)
+            source_name = prefix + ".".join(filter(None, (a_name, key)))
+            self.copies.append(
+                _Copy(j, ".".join(filter(None, (b_name, key))), source_name, theirs[key], tensor, *maps)
+            )
+
+    def _channels(self, j: int, a: nn.Conv2d, b: nn.Conv2d) -> tuple[Channels, Channels | None]:
+        (out_a, in_a), (out_b, in_b) = self._made_of.get(b, ((1, 1), (1, 1)))
+        if b in self._is_class_layer:
+            out = self.classes
+        else:
+            out = _in_parts(a.out_channels, b.out_channels, (out_a, out_b))
+        if b.groups > 1:
+            return out, None
+        theirs, ours = self._inputs[0][self.pairs[j]], self._inputs[1][j]
+        reads_all = [c.in_channels == sum(n for _, n in p) for c, p in ((a, theirs), (b, ours))]
+        if all(reads_all) and (in_a, in_b) == (1, 1):
+            return out, _by_origin(theirs, ours, self._same_origin)
+        return out, _in_parts(a.in_channels, b.in_channels, (in_a, in_b))
+
+    def _same_origin(self, i: int, j: int) -> bool:
+        j = origin(self.target, j, lambda x: x in self.pairs)
+        return self.pairs.get(j, -2) == origin(self.source, i, lambda x: x in set(self.pairs.values()))
+
+    # ---- identities
+
+    def make_identities(self) -> None:
+        """Tell every new residual block to change nothing; what is carried into it afterwards wins."""
+        self._identities: dict[int, list[str]] = {}
+        for j, row in enumerate(self.target):
+            for name, module in row.module.named_modules():
+                start = getattr(module, "start_as_identity", None)
+                if start is not None and module not in self._kept and start() is not False:
+                    self._identities.setdefault(j, []).append(name)
+
+    # ---- report
+
+    def report(self, names: Mapping[int, str]) -> CarryReport:
+        """What was done, counted."""
+        identities = getattr(self, "_identities", {})
+        rows = []
+        for j, row in enumerate(self.target):
+            i = self.pairs.get(j)
+            told = RowReport(j, row.kind.__name__, i, self.source[i].kind.__name__ if i is not None else "")
+            whole = {c.name: c.whole for c in self.copies if c.row == j}
+            for name in row.module.state_dict():
+                kind = told.new if name not in whole else told.carried if whole[name] else told.partly
+                kind.append(f"model.{j}.{name}")
+            told.identity = identities.get(j, [])
+            rows.append(told)
+        used = {c.source_name for c in self.copies}
+        left = [f"model.{i}.{n}" for i, row in enumerate(self.source) for n in row.module.state_dict()]
+        weights = sum(c.count for c in self.copies if isinstance(c.target, nn.Parameter))
+        classes = [names[k] for k in self.classes.target] if self._is_class_layer & self._followed.keys() else []
+        return CarryReport(
+            rows,
+            [name for name in left if name not in used],
+            _num_weights(self.target),
+            weights,
+            _num_weights(self.source),
+            weights,
+            classes,
+            len(names),
+        )
+
+
+def _norm_sources(row: nn.Module) -> dict[nn.Module, nn.Module]:
+    """The convolution before every batch normalisation of a row."""
+    found: dict[nn.Module, nn.Module] = {}
+    last: nn.Module | None = None
+    for m in row.modules():
+        if isinstance(m, nn.BatchNorm2d) and last is not None:
+            found[m] = last
+        elif not m._modules and m._parameters:
+            last = m
+    return found
+
+
+def _num_weights(rows: Sequence[Row]) -> int:
+    return sum(p.numel() for row in rows for p in row.module.parameters())
+
+
+def _check(source: Any, target: Any) -> None:
+    for network in (source, target):
+        if not hasattr(network, "layer_maps"):
+            raise ValueError(
+                f"weights are carried between networks made from model files, such as YOLO('best.pt').model; "
+                f"this is a {type(network).__name__}"
+            )
+    fused = [any(isinstance(m, Conv) and not hasattr(m, "bn") for m in network.modules()) for network in (source, target)]
+    if fused[0] != fused[1]:
+        raise ValueError(
+            f"the {'given' if fused[0] else 'receiving'} network is fused: its normalisations are part of its "
+            "convolutions and cannot be taken out again. Carry the weights before fuse()"
+        )

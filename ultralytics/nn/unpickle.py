@@ -1,0 +1,262 @@
+"""Reads torch's .pt archives without running anything that they contain.
+
+An archive is a zip of one pickle, `data.pkl`, and one file of raw numbers for every storage. The pickle may name
+anything; here it gets tensors, containers, numbers and texts. Every instance of a class becomes an inert record of its
+attributes, and functions outside the lists below are refused by name. torch.load has no part in it: what a file can
+make the reader do is what stands in this file.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+REFUSED = "which is refused: a checkpoint must not run code"
+# everything that a damaged or hostile stream makes Python's unpickler or a tensor's constructor raise
+_BROKEN = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read: what was found in it and what would be right."""
+
+
+class Inert:
+    """What stands for a class instance in a file: its dotted name and its attributes; it can do nothing."""
+
+    path = ""
+
+    def __new__(cls, *args: object) -> Inert:
+        # only functions and exotic classes are called with arguments; torchvision's enums occur in official files
+        if args and not cls.path.startswith("torchvision."):
+            raise CheckpointError(f"the file asks to call {cls.path}, {REFUSED}")
+        return object.__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        for part in state if isinstance(state, tuple) else (state,):
+            if isinstance(part, dict):
+                self.__dict__.update(part)
+
+
+def read_safely(path: str | Path) -> Any:
+    """Contents of a torch archive: tensors on the CPU, containers, plain values and `Inert` records.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is not a whole torch archive, or names something that could run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is not a whole torch checkpoint (cut off while copying?); get the file again")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            root = _checked_root(archive, path)
+            return _SafeUnpickler(archive, root).load()
+    except CheckpointError as e:
+        raise CheckpointError(f"{path}: {e}") from None
+    except _BROKEN as e:
+        raise CheckpointError(f"{path} is damaged and cannot be read as a torch checkpoint: {e}") from e
+
+
+def _checked_root(archive: zipfile.ZipFile, path: Path) -> str:
+    entries = archive.infolist()
+    packed = [i.filename for i in entries if i.compress_type != zipfile.ZIP_STORED]
+    if packed:  # torch never compresses; a small file could otherwise unpack to any size
+        raise CheckpointError(f"it holds compressed parts such as {packed[0]}, which torch does not write; refused")
+    if sum(i.file_size for i in entries) > path.stat().st_size:  # parts that share bytes, another way to the same end
+        raise CheckpointError("its parts are together larger than the file, which torch does not write; refused")
+    names = {i.filename for i in entries}
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise CheckpointError("it is a TorchScript export, which cannot be trained on; give the .pt it was made from")
+    roots = [name.removesuffix("data.pkl") for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
+    if len(roots) != 1:
+        raise CheckpointError("it is a zip file, but not one that torch.save wrote (no data.pkl)")
+    order = f"{roots[0]}byteorder"
+    if order in names and archive.read(order).strip() != b"little":
+        raise CheckpointError("its numbers are big-endian; save it again on a common machine")
+    return roots[0]
+
+
+class _SafeUnpickler(pickle.Unpickler):
+    """Rebuilds data and inert records only."""
+
+    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(io.BytesIO(archive.read(f"{root}data.pkl")), encoding="utf-8")
+        self._archive, self._root = archive, root
+        self._storages: dict[str, Tensor] = {}
+        self._types: dict[str, type] = {}
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        """The numbers of a storage, 1-D; `pid` is ("storage", dtype, key, device, count)."""
+        kind, dtype, key, _, count = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype):
+            raise CheckpointError(f"it refers to something outside the file: {pid!r:.80}")
+        if key not in self._storages:
+            raw = bytearray(self._archive.read(f"{self._root}data/{key}"))
+            # one byte more for an empty storage: what frombuffer gives cannot be made larger by the file
+            self._storages[key] = torch.frombuffer(raw or bytearray(1), dtype=torch.uint8)[: len(raw)]
+        values = self._storages[key]
+        if len(values) != count * dtype.itemsize:
+            raise CheckpointError(f"storage {key} should hold {count} numbers of {dtype} but has {len(values)} bytes")
+        return values.view(dtype)
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = "builtins" if module == "__builtin__" else module  # its name in Python 2, which torch.save writes
+        if (module, name) in _REAL:
+            return _REAL[module, name]
+        if module in ("pathlib", "pathlib._local") and name in _PATHS:
+            return _PATH_TEXT
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        top, dotted = module.partition(".")[0], f"{module}.{name}"
+        standard = top in sys.stdlib_module_names and top != "__main__"
+        if standard or (top == "torch" and not module.startswith(_TORCH_INERT)):
+            raise CheckpointError(f"the file names {dotted}, {REFUSED}")
+        if top == "models":
+            raise CheckpointError(
+                f"the file names {dotted}: it is a YOLOv5 (or YOLOv7) checkpoint. This distribution reads checkpoints "
+                "of YOLOv8 and YOLO11; train one of those, or use the program that wrote the file."
+            )
+        if dotted not in self._types:
+            self._types[dotted] = type(name, (Inert,), {"path": dotted})
+        return self._types[dotted]
+
+
+# ------------------------------------------------------------------------------------------ what a pickle may call
+
+
+class _Builder:
+    """A function that a pickle may call and not alter: pickles can also set attributes of what they name."""
+
+    __slots__ = ("_make",)
+    _make: Callable[..., Any]
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_make", make)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._make(*args)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise CheckpointError(f"the file asks to change a function of the reader, {REFUSED}")
+
+    def __setstate__(self, state: object) -> NoReturn:
+        raise CheckpointError(f"the file asks to change a function of the reader, {REFUSED}")
+
+
+def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
+    # a view may not be larger than what the file holds: stride 0 would make terabytes of one number
+    if math.prod(size) > storage.numel():
+        raise CheckpointError(f"it has a tensor of size {tuple(size)} over {storage.numel()} numbers; refused")
+    return torch.as_strided(storage, size, stride, offset)
+
+
+def _tensor_of_type(storage: Tensor, offset: int, size: Any, stride: Any, *rest: Any) -> Tensor:
+    # torch keeps the newer dtypes (uint16 and its like) as bytes; offset and strides count numbers of that type
+    dtype = rest[2]
+    if not isinstance(dtype, torch.dtype):
+        raise CheckpointError(f"it has a tensor of the unknown type {dtype!r:.40}")
+    return _tensor(storage.view(dtype), offset, size, stride)
+
+
+def _parameter(data: Any, *_: object) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise CheckpointError(f"it has a parameter that is no tensor but a {type(data).__name__}")
+    return data
+
+
+def _latin1(text: str, encoding: str = "latin1") -> bytes:
+    if encoding != "latin1":
+        raise CheckpointError(f"the file asks for the codec '{encoding}', which is refused")
+    return text.encode("latin1")
+
+
+def _method(owner: object, name: str) -> None:
+    # a fused network keeps its blocks' other forward method as an attribute; rebuilt blocks bring their own
+    if not (isinstance(owner, Inert) and isinstance(name, str)):
+        raise CheckpointError(f"the file asks for builtins.getattr of a {type(owner).__name__}, {REFUSED}")
+
+
+class _NumberType:
+    """numpy's dtype of one number, as far as scalars need it."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        if not re.fullmatch(r"[biufc]\d+", code):
+            raise CheckpointError(f"it has a numpy value of type '{code}'; only numbers are read")
+        self.order, self.code = "|", code
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] not in ("<", ">", "|", "="):
+            raise CheckpointError(f"it has a numpy value of the byte order {state[1]!r:.20}")
+        self.order = state[1]
+
+
+def _scalar(kind: _NumberType, raw: bytes) -> Any:
+    return np.frombuffer(raw, np.dtype(kind.order + kind.code), 1)[0].item()
+
+
+_STORAGE_TYPES = {
+    "BFloat16Storage": torch.bfloat16,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+    "CharStorage": torch.int8,
+    "ComplexDoubleStorage": torch.complex128,
+    "ComplexFloatStorage": torch.complex64,
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "IntStorage": torch.int32,
+    "LongStorage": torch.int64,
+    "ShortStorage": torch.int16,
+}
+# numpy 1 and 2 keep the same function at different paths
+_REAL: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("builtins", "slice"): slice,
+    ("builtins", "getattr"): _Builder(_method),
+    ("_codecs", "encode"): _Builder(_latin1),
+    ("numpy", "dtype"): _Builder(_NumberType),
+    ("numpy.core.multiarray", "scalar"): _Builder(_scalar),
+    ("numpy._core.multiarray", "scalar"): _Builder(_scalar),
+    ("torch", "Size"): torch.Size,
+    ("torch", "device"): torch.device,
+    ("torch.storage", "UntypedStorage"): torch.uint8,
+    ("torch._utils", "_rebuild_tensor"): _Builder(_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Builder(_tensor),
+    ("torch._utils", "_rebuild_tensor_v3"): _Builder(_tensor_of_type),
+    ("torch._utils", "_rebuild_parameter"): _Builder(_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Builder(_parameter),
+} | {("torch", name): dtype for name, dtype in _STORAGE_TYPES.items()}
+_PATHS = {"PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"}
+_PATH_TEXT = _Builder(lambda *parts: "/".join(parts).replace("//", "/"))
+# activations and classes of torch that may be an attribute; like all others they become inert records
+_TORCH_INERT = ("torch.nn.modules", "torch.nn.functional", "torch._C._nn")
