@@ -137,11 +137,14 @@ def as_class(monkeypatch):
 
 def renamed(module, as_class, prefix):
     """Give a network and all its blocks the dotted names that an older version of the package had."""
+    made = {}
     for m in module.modules():
         old = type(m)
         if old.__module__.startswith("ultralytics.nn."):
             place = old.__module__.replace("ultralytics.nn.", prefix, 1)
-            m.__class__ = as_class(f"{place}.{old.__name__}", old)
+            if old not in made:
+                made[old] = as_class(f"{place}.{old.__name__}", old)
+            m.__class__ = made[old]
     return module
 
 

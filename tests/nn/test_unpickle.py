@@ -121,20 +121,27 @@ def stored(obj):
 FOUR = b"\0" * 16  # four float32
 
 
+def tensor(count=4, key="0", offset=0, size=(4,), stride=(1,)):
+    """A tensor over a storage of four numbers; anything may be wrong with it."""
+    storage = Reference("storage", torch.FloatStorage, key, "cpu", count)
+    return Calls(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, OrderedDict())
+
+
 @pytest.mark.parametrize(
     ("obj", "named"),
     [
-        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "0", "cpu", 4), 0, (2**40,), (0,), False, OrderedDict()), "size"),
-        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "0", "cpu", 4), 2, (4,), (1,), False, OrderedDict()), "out of bounds"),
-        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "0", "cpu", 4), -9, (4,), (1,), False, OrderedDict()), "damaged"),
-        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "0", "cpu", 2**40), 0, (4,), (1,), False, OrderedDict()), "storage 0 should hold"),
-        (Calls(torch._utils._rebuild_tensor_v2, Reference("storage", torch.FloatStorage, "7", "cpu", 4), 0, (4,), (1,), False, OrderedDict()), "no item named"),
+        (tensor(size=(2**40,), stride=(0,)), "size"),
+        (tensor(offset=2), "out of bounds"),
+        (tensor(offset=-9), "damaged"),
+        (tensor(size=(-4,)), "damaged"),
+        (tensor(count=2**40), "storage 0 should hold"),
+        (tensor(key="7"), "no item named"),
         (Reference("storage", "float", "0", "cpu", 4), "outside the file"),
         (Reference("module", torch.FloatStorage, "0", "cpu", 4), "outside the file"),
         (Calls(torch._utils._rebuild_parameter, "text", False, OrderedDict()), "no tensor but a str"),
     ],
-    ids=["terabyte view", "beyond the end", "before the start", "terabyte storage", "missing", "type", "kind", "text"],
-)  # fmt: skip
+    ids=["tera view", "beyond the end", "before", "negative", "tera storage", "missing", "type", "kind", "text"],
+)
 def test_tensors_that_the_file_does_not_hold(obj, named, tmp_path):
     archive(tmp_path / "bad.pt", stored({"model": obj}), **{"0": FOUR})
     with pytest.raises(CheckpointError, match=named):
@@ -238,12 +245,12 @@ def test_what_official_files_hold_besides_weights(tmp_path):
         "bytes": b"\x00\xff",
         "transposed": base.t(),
         "part": base[1:, ::2],
-        "tensors": [torch.tensor(x, dtype=d) for d, x in ((torch.int64, 5), (torch.bool, [True]), (torch.bfloat16, 2.0))],
+        "tensors": [torch.tensor(5), torch.tensor([True]), torch.tensor(2.0, dtype=torch.bfloat16)],
         "empty": torch.zeros(0, 3),
         "parameter": torch.nn.Parameter(torch.ones(2)),
         "byte": torch.arange(5, dtype=torch.uint8),
         "short": torch.arange(4, dtype=torch.int16).to(torch.uint16),
-    }  # fmt: skip
+    }
     torch.save(content, tmp_path / "a.pt")
     back = read_safely(tmp_path / "a.pt")
     assert back.keys() == content.keys()

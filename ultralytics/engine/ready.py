@@ -32,13 +32,20 @@ def ready_network(model: nn.Module, device: torch.device, half: bool) -> Any:
     return network
 
 
-def _fingerprint(model: nn.Module) -> tuple[Any, ...]:
-    """Changes when layers are replaced and when weights change, be it through `.data`, which torch does not count."""
-    # by hand, because parameters() and buffers() take as long as the sums
-    modules = list(model.modules())
-    found = (t for m in modules for part in (m._parameters, m._buffers) for t in part.values())
-    tensors = [t.detach() for t in found if t is not None and t.is_floating_point()]
+def _fingerprint(model: nn.Module) -> tuple[list[int], list[tuple[int, int]], list[float]]:
+    """Changes when layers are replaced and when tensors change.
+
+    torch counts changes of a tensor itself, but not those through `.data`; for these the norm of each module's first
+    parameter (the weight) is compared as well.
+    """
+    # walked by hand, and only one norm a module: this runs at every call, where modules() alone takes longer
+    modules = [model]
+    for m in modules:
+        modules.extend(child for child in m._modules.values() if child is not None)
+    tensors = [t for m in modules for part in (m._parameters, m._buffers) for t in part.values() if t is not None]
+    weights = [next(iter(m._parameters.values()), None) for m in modules]
     with torch.no_grad():
-        sums = torch.stack(torch._foreach_norm(tensors)).tolist() if tensors else []
-    versions = [0 if t.is_inference() else t._version for t in tensors]
-    return tuple(map(id, modules)), tuple(t.data_ptr() for t in tensors), tuple(versions), tuple(sums)
+        norms = torch._foreach_norm([w for w in weights if w is not None])
+        sums = torch.stack(norms).tolist() if norms else []
+    stamps = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
+    return list(map(id, modules)), stamps, sums

@@ -23,7 +23,7 @@ ROUNDS = 5  # two are the rule; the bound is for networks in which two choices a
 # what a pair of rows is worth; only the order of the sums matters
 SAME_TYPE, RELATED_TYPE, REPLACED = 1.0, 0.5, 0.2
 FIT = 2.0  # times the share of weights that fit
-SAME_STRIDE, SAME_PART, SAME_SOURCES = 0.3, 0.2, 0.5
+SAME_STRIDE, SAME_PART, SAME_SOURCES = 2.0, 0.2, 0.5  # another scale's widths must not win over the map size
 NO_WEIGHTS = 0.3  # rows without weights, such as Concat, only help to find one's way
 CUT = 0.5  # a weight that fits in part counts half
 

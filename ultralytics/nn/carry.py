@@ -53,7 +53,7 @@ class RowReport:
         counts = {"carried": self.carried, "in part": self.partly, "new": self.new}
         told = [f"{len(names)} {word}" for word, names in counts.items() if names]
         if self.identity:
-            told.append("starts as the identity" if "" in self.identity else f"{len(self.identity)} identities inside")
+            told.append("starts as the identity" if "" in self.identity else f"{len(self.identity)} start as identities")
         return f"{self.number:>5}  {self.type:<26} {origin:<18} {', '.join(told)}"
 
 
@@ -279,6 +279,7 @@ class _Work:
         self._inputs = input_parts(source), input_parts(target)
         self._kept: set[nn.Module] = set()  # modules of the target with a carried counterpart of their class
         # convolutions, by those of the target
+        self._identities: dict[int, list[str]] = {}  # by row, names of modules
         self._is_class_layer: set[nn.Module] = set()
         self._made_of: dict[nn.Module, tuple[tuple[int, int], tuple[int, int]]] = {}  # (out, in) parts, both sides
         self._followed: dict[nn.Module, tuple[nn.Module, Channels | None]] = {}  # counterpart, output channels
@@ -287,15 +288,11 @@ class _Work:
         """Find what is copied to row `j` of the target from its counterpart."""
         s, t = self.source[self.pairs[j]].module, self.target[j].module
         pairs = list(pair_modules(s, t))
-        standard: set[nn.Module] = set()
-        for a_name, a, b_name, b in pairs:
-            inside = not b_name or t.get_submodule(b_name.rpartition(".")[0]) in standard
-            if isinstance(b, _STANDARD + _LEAVES) and (inside or b is t):
-                standard.add(b)
+        for _, a, _, b in pairs:
             self._note(a, b)
         norms = _norm_sources(s), _norm_sources(t)
         for pair in pairs:
-            self._plan_module(j, pair, pair[3] in standard, norms)
+            self._plan_module(j, pair, _is_standard(t, pair[2]), norms)
         known = [(b_name, b) for _, a, b_name, b in pairs if type(a) is type(b)]
         names = [c.name for c in self.copies if c.row == j]
         self._kept.update(b for b_name, b in known if any(n.startswith(f"{b_name}." if b_name else "") for n in names))
@@ -321,17 +318,17 @@ class _Work:
                 if conv not in self._followed or self._followed[conv][0] is not norms[0].get(a):
                     return
                 out = self._followed[conv][1]
+                if out is not None and out.total != b.num_features:
+                    return
             elif a.num_features != b.num_features:
                 out = _in_parts(a.num_features, b.num_features)
         elif isinstance(a, nn.Conv2d) and isinstance(b, nn.Conv2d) and standard:
             out, inner = self._channels(j, a, b)
             if not out.target or (inner is not None and not inner.target):
                 return
-            self._followed[b] = a, out
-        elif any(theirs[k].shape != ours[k].shape for k in ours if k in theirs):
+        if out is None and any(theirs[k].shape != ours[k].shape for k in ours if k in theirs):
             return
-        else:
-            self._followed[b] = a, None
+        self._followed[b] = a, out
         prefix = f"model.{self.pairs[j]}."
         for key, tensor in ours.items():
             if key not in theirs:
@@ -364,18 +361,19 @@ class _Work:
 
     def make_identities(self) -> None:
         """Tell every new residual block to change nothing; what is carried into it afterwards wins."""
-        self._identities: dict[int, list[str]] = {}
         for j, row in enumerate(self.target):
             for name, module in row.module.named_modules():
                 start = getattr(module, "start_as_identity", None)
-                if start is not None and module not in self._kept and start() is not False:
-                    self._identities.setdefault(j, []).append(name)
+                if start is None or module in self._kept or start() is False:
+                    continue
+                told = self._identities.setdefault(j, [])
+                if not any(name.startswith(f"{outer}." if outer else "") for outer in told):
+                    told.append(name)
 
     # ---- report
 
     def report(self, names: Mapping[int, str]) -> CarryReport:
         """What was done, counted."""
-        identities = getattr(self, "_identities", {})
         rows = []
         for j, row in enumerate(self.target):
             i = self.pairs.get(j)
@@ -384,7 +382,7 @@ class _Work:
             for name in row.module.state_dict():
                 kind = told.new if name not in whole else told.carried if whole[name] else told.partly
                 kind.append(f"model.{j}.{name}")
-            told.identity = identities.get(j, [])
+            told.identity = self._identities.get(j, [])
             rows.append(told)
         used = {c.source_name for c in self.copies}
         left = [f"model.{i}.{n}" for i, row in enumerate(self.source) for n in row.module.state_dict()]
@@ -400,6 +398,13 @@ class _Work:
             classes,
             len(names),
         )
+
+
+def _is_standard(row: nn.Module, name: str) -> bool:
+    """Whether a module of a row lies in standard blocks only, whose channels are known to be alike at every width."""
+    steps = name.split(".") if name else []
+    path = [row] + [row.get_submodule(".".join(steps[: k + 1])) for k in range(len(steps))]
+    return all(isinstance(m, _STANDARD + _LEAVES) for m in path)
 
 
 def _norm_sources(row: nn.Module) -> dict[nn.Module, nn.Module]:

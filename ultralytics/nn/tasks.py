@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ultralytics.nn import surgery
+from ultralytics.nn.carry import CarryReport, carry
 from ultralytics.nn.info import model_info
 from ultralytics.nn.modules import Detect
 from ultralytics.nn.parser import (
@@ -70,6 +71,7 @@ class BaseModel(nn.Module):
     save: list[int]
     names: dict[int, str]
     stride: Tensor
+    layer_maps: list[tuple[int, float]]  # channels and pixels per cell of what every layer gives; (0, 0) for a head
     nc: int  # the next three are set by those who train or load
     args: Any
     task: Task
@@ -156,22 +158,20 @@ class BaseModel(nn.Module):
         """Layers, parameters, trained parameters, GFLOPs at `imgsz`; logged when `verbose`."""
         return model_info(self, detailed, verbose, imgsz)
 
-    def load(self, weights: nn.Module | Mapping[str, Any], verbose: bool = True) -> tuple[int, int]:
-        """Take over every tensor of the same name and shape.
+    def load(self, weights: nn.Module | Mapping[str, Any], verbose: bool = True) -> CarryReport:
+        """Take over the weights of every layer that has a counterpart in the given network; see carry.py.
 
         Args:
-            weights: a network, or a checkpoint dict with one under "model".
+            weights: a network, or a checkpoint dict with one under "model"; not changed.
+            verbose: log the report.
 
         Returns:
-            How many tensors were taken over, and how many this network has.
+            What was carried, what is new and what was left.
         """
-        other = weights["model"] if isinstance(weights, Mapping) else weights
-        own = self.state_dict()
-        fitting = {k: v for k, v in other.state_dict().items() if k in own and own[k].shape == v.shape}
-        self.load_state_dict(fitting, strict=False)
+        report = carry(weights["model"] if isinstance(weights, Mapping) else weights, self)
         if verbose:
-            LOGGER.info(f"Transferred {len(fitting)}/{len(own)} items from the given weights")
-        return len(fitting), len(own)
+            LOGGER.info(str(report))
+        return report
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BaseModel:
         # .to(), .half() and their like reach parameters and buffers by themselves, the head's plain tensors only so
@@ -248,6 +248,7 @@ class DetectionModel(BaseModel):
                 raise self._row_error(m, x, str(e) or type(e).__name__) from e
             x = y
             outputs.append(x)
+        self.layer_maps = [_map_of(y) for y in outputs]
         return x
 
     def _row_error(self, m: Any, x: Any, problem: str) -> ModelFileError:
@@ -309,6 +310,10 @@ def _source(i: int, f: int) -> str:
 
 def _shape(y: Any) -> str:
     return str(tuple(y.shape)) if isinstance(y, Tensor) else f"a {type(y).__name__}"
+
+
+def _map_of(y: Any) -> tuple[int, float]:
+    return (y.shape[1], BUILD_SIZE / y.shape[-2]) if isinstance(y, Tensor) and y.ndim == 4 else (0, 0.0)
 
 
 def _log_time(m: Any, x: Any) -> None:

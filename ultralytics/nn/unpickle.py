@@ -14,6 +14,7 @@ import pickle
 import re
 import sys
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -128,7 +129,8 @@ class _SafeUnpickler(pickle.Unpickler):
         return values.view(dtype)
 
     def find_class(self, module: str, name: str) -> Any:
-        module = "builtins" if module == "__builtin__" else module  # its name in Python 2, which torch.save writes
+        # torch.save writes the names of Python 2; the class above would translate them with the same tables
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         if (module, name) in _REAL:
             return _REAL[module, name]
         if module in ("pathlib", "pathlib._local") and name in _PATHS:

@@ -64,6 +64,7 @@ class DetectionTrainer(BaseTrainer):
     def get_model(self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True) -> BaseModel:
         model = DetectionModel(cfg, nc=self.data["nc"], verbose=verbose and RANK in (-1, 0))
         if weights is not None:
+            model.names = self.data["names"]  # class rows are carried by name
             model.load(weights)
         return model
 

@@ -89,6 +89,11 @@ class deformable_LKA_Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x))))
 
+    def start_as_identity(self) -> None:
+        """Let the block change nothing for now, because it is new in a trained network; see nn/carry.py."""
+        for parameter in self.proj_2.parameters():
+            nn.init.zeros_(parameter)
+
 
 @register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Bottleneck_DLKA, [256]]  # channels, shortcut")
 class Bottleneck_DLKA(nn.Module):
@@ -108,6 +113,14 @@ class Bottleneck_DLKA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.cv2(self.cv1(x))
         return x + y if self.add else y
+
+    def start_as_identity(self) -> bool:
+        """Let the block change nothing for now; False if it adds nothing to its input. See nn/carry.py."""
+        if self.add:
+            self.cv2.start_as_identity()
+            for parameter in self.cv1.bn.parameters():
+                nn.init.zeros_(parameter)
+        return self.add
 
 
 @register("c1, c2, n, *args", paper=_PAPER, usage="[-1, 3, C2f_DLKA, [512]]  # channels, shortcut; in place of a C2f")

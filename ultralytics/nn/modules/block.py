@@ -35,6 +35,10 @@ class Bottleneck(nn.Module):
         y = self.cv2(self.cv1(x))
         return x + y if self.add else y
 
+    def start_as_identity(self) -> bool:
+        """Let the block change nothing for now; False if it adds nothing to its input. See nn/carry.py."""
+        return self.add and _silence(self.cv2)
+
 
 class GhostBottleneck(nn.Module):
     """Bottleneck of two GhostConv; stride 2 puts a depthwise convolution between them and one on the shortcut."""
@@ -246,6 +250,10 @@ class PSABlock(nn.Module):
             return x + self.ffn(x)
         return self.ffn(self.attn(x))
 
+    def start_as_identity(self) -> bool:
+        """Let the block change nothing for now; False if it adds nothing to its input. See nn/carry.py."""
+        return self.add and _silence(self.attn.proj) and _silence(self.ffn)
+
 
 class PSA(_CrossStage):
     """One half of the channels passes through attention and two 1×1 convolutions; c1 == c2."""
@@ -304,6 +312,14 @@ class DFL(nn.Module):
         probabilities = x.reshape(B, 4, self.c1, A).softmax(2)
         values = self.conv.weight.reshape(1, self.c1).to(probabilities.dtype)
         return (values @ probabilities).reshape(B, 4, A)
+
+
+def _silence(branch: nn.Module) -> bool:
+    """Let a branch give 0 at first: its last normalisation starts with weight 0; False if it has none (fused)."""
+    norms = [m for m in branch.modules() if isinstance(m, nn.BatchNorm2d)]
+    for parameter in norms[-1].parameters() if norms else ():
+        nn.init.zeros_(parameter)
+    return bool(norms)
 
 
 def _bottlenecks(c: int, n: int, shortcut: bool, g: int) -> list[Bottleneck]:

@@ -19,6 +19,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from ultralytics.nn.ops import rows
 
 Pair = tuple[int, int]
+SPREAD_PARTS = 2
 
 
 def deform_conv2d_depthwise(
@@ -199,6 +200,7 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
     grad_offset = torch.empty_like(offsets)
     step = rows.chunk_length(4 * g.T * g.C, g.h * g.w)
     cells, bags = x.new_empty(g.frame, 4 * g.C), rows.bags(step * g.T, x.device)
+    scratch = x.new_empty(max(1, step * g.T // SPREAD_PARTS), 4, g.C)
     for b in range(g.B):
         cells.zero_()
         for p in range(0, g.h * g.w, step):
@@ -214,7 +216,7 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
             # what was clamped moves nothing
             grad_offset[b, at, 0::2] = by_row.view(-1, g.T) * ((row > -1) & (row < g.H))
             grad_offset[b, at, 1::2] = by_column.view(-1, g.T) * ((column > -1) & (column < g.W))
-            rows.spread_(cells, cell, weights, part)
+            rows.spread_(cells, cell, weights, part, scratch)
         grad_x[b] = rows.gather_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
     grad_offset = grad_offset.view(g.B, g.h, g.w, -1).permute(0, 3, 1, 2)
     return grad_x.permute(0, 3, 1, 2), grad_offset, grad_taps.t().reshape(weight.shape)

@@ -65,17 +65,17 @@ def slopes(products: Tensor, fy: Tensor, fx: Tensor) -> tuple[Tensor, Tensor]:
     return torch.lerp(left, right, fx), torch.lerp(top, bottom, fy)
 
 
-def spread_(cells: Tensor, cell: Tensor, weights: Tensor, grad: Tensor) -> None:
+def spread_(cells: Tensor, cell: Tensor, weights: Tensor, grad: Tensor, scratch: Tensor) -> None:
     """Add to `cells` (R, 4 C), in place, each sample's gradient (S, C) times its four weights at the row of its cell.
 
     One write of 4 C values a sample instead of four of C; `gather_cells` sums the four parts where they belong, once.
+    `scratch` (any number, 4, C) holds the products of as many samples at a time: memory that is asked for anew costs
+    more than the products themselves.
     """
-    C = grad.shape[1]
-    step = chunk_length(8 * C, len(grad))  # smaller than the caller's chunks: this is the widest array of all
-    for s in range(0, len(grad), step):
-        at = slice(s, s + step)
-        parts = weights[at].unsqueeze(2) * grad[at].unsqueeze(1)  # (S, 4, C)
-        cells.index_add_(0, cell[at].long(), parts.view(-1, 4 * C))  # long: other index types take a slower path
+    for s in range(0, len(grad), len(scratch)):
+        at = slice(s, s + len(scratch))
+        parts = torch.mul(weights[at].unsqueeze(2), grad[at].unsqueeze(1), out=scratch[: len(grad) - s])
+        cells.index_add_(0, cell[at].long(), parts.view(-1, cells.shape[1]))  # long: other index types are slower
 
 
 def gather_cells(cells: Tensor, height: int, width: int) -> Tensor:

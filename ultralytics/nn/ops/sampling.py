@@ -130,6 +130,7 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     slope = x.new_empty(2, B, h * w * n)
     step = rows.chunk_length(4 * C, h * w * n)
     cells, bags = x.new_empty(H * W, 4 * C), rows.bags(step, x.device)
+    scratch = x.new_empty(step, 4, C)
     for b in range(B):
         cells.zero_()
         for s in range(0, h * w * n, step):
@@ -137,7 +138,7 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
             corners = rows.corner_rows(cell[b, at], *_steps(H, W))
             products = rows.products(tables[b], corners, grad[b, at], bags)
             slope[0, b, at], slope[1, b, at] = rows.slopes(products, fy[b, at], fx[b, at])
-            rows.spread_(cells, cell[b, at], rows.corner_weights(fy[b, at], fx[b, at]), grad[b, at])
+            rows.spread_(cells, cell[b, at], rows.corner_weights(fy[b, at], fx[b, at]), grad[b, at], scratch)
         grad_x[b] = rows.gather_cells(cells, H, W)
     slope[0] *= (row >= 0) & (row <= H - 1)
     slope[1] *= (column >= 0) & (column <= W - 1)

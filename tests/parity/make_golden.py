@@ -1,0 +1,53 @@
+"""Writes the golden files: what ultralytics 8.3.0 computes on fixed inputs. `make parity` calls it with its Python.
+
+    python tests/parity/make_golden.py [coco128 folder]
+
+The file of this folder is golden/scales.json, the networks of every scale. The other golden files lie beside the tests
+that read them, with their own scripts; those are run from here too (tests/data only with the folder of pictures).
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import recipe
+import torch
+
+HERE = Path(__file__).resolve().parent
+TESTS = HERE.parent
+
+
+def main():
+    torch.set_num_threads(1)
+    scales()
+    for script in (TESTS / "utils" / "golden" / "make.py", TESTS / "nn" / "golden" / "make_networks.py"):
+        subprocess.run([sys.executable, str(script)], check=True)
+    if len(sys.argv) > 1:
+        with tempfile.TemporaryDirectory() as folder:  # the package writes beside the data
+            copy = Path(folder) / "coco128"
+            shutil.copytree(sys.argv[1], copy, copy_function=shutil.copyfile)
+            for path in [copy, *copy.rglob("*")]:
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            script = TESTS / "data" / "golden" / "make_official.py"
+            subprocess.run([sys.executable, str(script), str(copy)], check=True)
+
+
+def scales():
+    from ultralytics.nn.tasks import DetectionModel
+
+    networks = {}
+    for name in recipe.SCALES:
+        torch.manual_seed(0)
+        model = DetectionModel(f"{name}.yaml", verbose=False)
+        networks[name] = recipe.describe(model, lambda m: m.fuse(verbose=False))
+        print(name, networks[name]["parameters"], flush=True)
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in networks.items())
+    head = json.dumps(recipe.made_by("python tests/parity/make_golden.py"))
+    (HERE / "golden" / "scales.json").write_text(f'{{"made_by": {head},\n"networks": {{\n{lines}\n}}}}\n')
+
+
+if __name__ == "__main__":
+    main()
