@@ -60,7 +60,8 @@ def outputs(model, dtype, fuse):
             found[f"train {name} {i}"] = level
         model.load_state_dict(state)  # a pass in training mode moves the statistics
     model.eval()
-    fuse(model)
+    fuse(model.float())  # 8.3.0 merges in float32 only
+    model.to(dtype)
     for name, shape in SHAPES.items():
         found[f"fused {name}"] = model(image(shape).to(dtype))[0]
     return found

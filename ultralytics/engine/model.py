@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ultralytics.cfg import get_cfg, load_cfg_file, warn_unused
 from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.nn.carry import CarryReport
 from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
 from ultralytics.nn.tasks import MODEL_CLASSES, BaseModel, guess_model_task, yaml_model_load
 from ultralytics.utils.settings import settings
@@ -41,6 +42,7 @@ class YOLO:
         overrides: settings that every call starts from.
         ckpt: contents of the checkpoint besides the network, None for a new network.
         trainer, predictor, metrics: of the last call, None before.
+        carried: report of the last `load` (nn/carry.py), None before.
     """
 
     def __init__(self, model: str | Path = "yolo11n.yaml", task: str | None = None, verbose: bool = False) -> None:
@@ -49,6 +51,7 @@ class YOLO:
         self.predictor: Any = None
         self.trainer: Any = None
         self.metrics: Any = None
+        self.carried: CarryReport | None = None
         self.ckpt: dict[str, Any] | None = None
         self.ckpt_path: str | None = None
         self.overrides: dict[str, Any] = {}
@@ -144,9 +147,9 @@ class YOLO:
         return self
 
     def load(self, weights: str | Path | nn.Module) -> YOLO:
-        """Take over the weights whose name and shape fit."""
+        """Take over the weights of every layer that has a counterpart there; `carried` then tells which."""
         source = weights if isinstance(weights, nn.Module) else load_checkpoint(find_checkpoint(weights)).network
-        self.model.load(source)
+        self.carried = self.model.load(source)
         self._has_weights = True
         return self
 

@@ -246,7 +246,9 @@ def input_parts(rows: Sequence[Row]) -> list[list[tuple[int, int]]]:
         given = [part for x in row.sources for part in (made[x] if x >= 0 else [(-1, 0)])]
         parts.append(given)
         passes = not row.num_weights and sum(n for _, n in given) == row.channels
-        made.append(given if passes and (isinstance(row.module, Concat) or len(row.sources) == 1) else [(i, row.channels)])
+        made.append(
+            given if passes and (isinstance(row.module, Concat) or len(row.sources) == 1) else [(i, row.channels)]
+        )
     return parts
 
 

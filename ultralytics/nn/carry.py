@@ -53,7 +53,7 @@ class RowReport:
         counts = {"carried": self.carried, "in part": self.partly, "new": self.new}
         told = [f"{len(names)} {word}" for word, names in counts.items() if names]
         if self.identity:
-            told.append("starts as the identity" if "" in self.identity else f"{len(self.identity)} start as identities")
+            told.append(f"{' and '.join(filter(None, self.identity))} starting as the identity".strip())
         return f"{self.number:>5}  {self.type:<26} {origin:<18} {', '.join(told)}"
 
 
@@ -159,10 +159,6 @@ class Channels:
     target: list[int]
     total: int
 
-    @property
-    def whole(self) -> bool:
-        return len(self.target) == self.total
-
 
 def _in_parts(n_source: int, n_target: int, parts: tuple[int, int] = (1, 1)) -> Channels:
     """First channels of every part; the parts of one side are equally wide."""
@@ -242,7 +238,8 @@ class _Copy:
 
     @property
     def whole(self) -> bool:
-        return all(c is None or c.whole for c in (self.out, self.inner))
+        """Whether both tensors are carried and filled to the last element."""
+        return self.source.shape == self.target.shape and self.count == self.target.numel()
 
     @property
     def count(self) -> int:
@@ -335,9 +332,7 @@ class _Work:
                 continue
             maps = (out, inner) if tensor.ndim > 1 else (out, None) if tensor.ndim else (None, None)
             source_name = prefix + ".".join(filter(None, (a_name, key)))
-            self.copies.append(
-                _Copy(j, ".".join(filter(None, (b_name, key))), source_name, theirs[key], tensor, *maps)
-            )
+            self.copies.append(_Copy(j, ".".join(filter(None, (b_name, key))), source_name, theirs[key], tensor, *maps))
 
     def _channels(self, j: int, a: nn.Conv2d, b: nn.Conv2d) -> tuple[Channels, Channels | None]:
         (out_a, in_a), (out_b, in_b) = self._made_of.get(b, ((1, 1), (1, 1)))
@@ -430,7 +425,9 @@ def _check(source: Any, target: Any) -> None:
                 f"weights are carried between networks made from model files, such as YOLO('best.pt').model; "
                 f"this is a {type(network).__name__}"
             )
-    fused = [any(isinstance(m, Conv) and not hasattr(m, "bn") for m in network.modules()) for network in (source, target)]
+    fused = [
+        any(isinstance(m, Conv) and not hasattr(m, "bn") for m in network.modules()) for network in (source, target)
+    ]
     if fused[0] != fused[1]:
         raise ValueError(
             f"the {'given' if fused[0] else 'receiving'} network is fused: its normalisations are part of its "

@@ -152,7 +152,7 @@ class DetectionValidator(BaseValidator):
             true_cls = batch["cls"][mine].reshape(-1).cpu()
             true_boxes = xywh2xyxy(batch["bboxes"][mine].cpu() * scale)
             true_boxes = scale_boxes((height, width), true_boxes, shape, ratio_pad=ratio_pad)
-            found = found.float().cpu()
+            found = found.float().cpu().clone()  # the pictures are drawn from `preds`, in pixels of the batch
             if self.args.single_cls:
                 found[:, 5] = 0
             found[:, :4] = scale_boxes((height, width), found[:, :4], shape, ratio_pad=ratio_pad)

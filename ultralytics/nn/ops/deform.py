@@ -70,9 +70,9 @@ def deform_conv2d_reference(
     """As torchvision.ops.deform_conv2d without mask and bias, for weight (O, C/groups, kh, kw); dtypes as they come."""
     g = _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation))
     B, C = x.shape[:2]
-    start_row, start_column = (s.t().reshape(1, g.T, g.h, g.w) for s in g.starts(x.device))
-    row = (offset[:, 0::2] + start_row).clamp(-1, g.H)  # (B, T, h, w)
-    column = (offset[:, 1::2] + start_column).clamp(-1, g.W)
+    pixel_row, pixel_column, tap_row, tap_column = g.starts(offset)
+    row = (offset[:, 0::2] + (tap_row.view(-1, 1) + pixel_row.t()).view(g.T, g.h, g.w)).clamp(-1, g.H)  # (B, T, h, w)
+    column = (offset[:, 1::2] + (tap_column.view(-1, 1) + pixel_column.t()).view(g.T, g.h, g.w)).clamp(-1, g.W)
     top, left = row.detach().floor(), column.detach().floor()
     fy, fx = row - top, column - left
     flat = x.flatten(2)
@@ -116,31 +116,37 @@ class _Geometry:
                 f"and channels divisible by {weight.shape[1]}; the offsets are {tuple(offset.shape)}"
             )
 
-    def starts(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Rows and columns of every tap before its offset, (h*w, T) whole numbers."""
+    def starts(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rows and columns of the output's pixels in the map, (h*w, 1) each, and what a tap adds to them, (T,) each."""
         (sy, sx), (py, px), (dy, dx) = self.stride, self.padding, self.dilation
-        pixel, tap = torch.arange(self.h * self.w, device=device), torch.arange(self.T, device=device)
-        row = pixel.div(self.w, rounding_mode="floor") * sy - py
-        column = pixel % self.w * sx - px
-        tap_row = tap.div(self.kw, rounding_mode="floor") * dy
-        return row.view(-1, 1) + tap_row, column.view(-1, 1) + tap % self.kw * dx
+        pixel, tap = torch.arange(self.h * self.w, device=like.device), torch.arange(self.T, device=like.device)
+        row, column = pixel.div(self.w, rounding_mode="floor") * sy - py, pixel % self.w * sx - px
+        tap_row, tap_column = tap.div(self.kw, rounding_mode="floor") * dy, tap % self.kw * dx
+        row, column, tap_row, tap_column = (t.to(like.dtype) for t in (row, column, tap_row, tap_column))
+        return row.view(-1, 1), column.view(-1, 1), tap_row, tap_column
 
 
 def _pair(value: int | Pair) -> Pair:
     return (value, value) if isinstance(value, int) else value
 
 
+def _points(offset: Tensor, starts: tuple[Tensor, ...], at: slice) -> tuple[Tensor, Tensor]:
+    """Rows and columns (P, T) of the samples of some output pixels: `offset` (P, 2T) plus the starts of pixels `at`."""
+    pixel_row, pixel_column, tap_row, tap_column = starts
+    return offset[:, 0::2] + (pixel_row[at] + tap_row), offset[:, 1::2] + (pixel_column[at] + tap_column)
+
+
 def _cells(row: Tensor, column: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
-    """Points of any one shape -> cell in the framed map (int32), fy, fx.
+    """Points (P, T) -> cell in the framed map (int32), fy, fx, each (P * T,).
 
     The frame of zeros round the map, one pixel wide, makes every read a plain one: whatever lies further out is clamped
     onto it.
     """
-    row, column = row.clamp(-1, g.H), column.clamp(-1, g.W)
+    row, column = row.contiguous().clamp(-1, g.H), column.contiguous().clamp(-1, g.W)
     top, left = row.floor().clamp_(max=g.H - 1), column.floor().clamp_(max=g.W - 1)
     # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
     cell = (top.to(torch.int32) + 1).clamp_(0, g.H) * (g.W + 2) + (left.to(torch.int32) + 1).clamp_(0, g.W)
-    return cell, row.sub_(top), column.sub_(left)
+    return cell.view(-1), row.sub_(top).view(-1), column.sub_(left).view(-1)
 
 
 def _framed(x: Tensor) -> Tensor:
@@ -161,15 +167,16 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     num_pixels = g.B * g.h * g.w
     images = torch.arange(0, g.B * g.frame, g.frame, dtype=torch.int32, device=x.device)  # each one's first row
     images = images.view(-1, 1).expand(-1, g.h * g.w).reshape(-1, 1)
-    starts = [s.repeat(g.B, 1) for s in g.starts(x.device)] if g.B > 1 else g.starts(x.device)
+    pixel_row, pixel_column, *taps_at = g.starts(offset)
+    starts = (pixel_row.repeat(g.B, 1), pixel_column.repeat(g.B, 1), *taps_at)
     step = rows.chunk_length(2 * g.T * g.C, num_pixels)  # the samples and their products
     out = []
     for p in range(0, num_pixels, step):
         at = slice(p, p + step) if step < num_pixels else slice(None)
-        row, column = offset[at, 0::2] + starts[0][at], offset[at, 1::2] + starts[1][at]  # (P, T)
-        cell, fy, fx = _cells(row, column, g)
-        corners = rows.corner_rows((cell + images[at]).reshape(-1), g.W + 2, 1)
-        weights = rows.corner_weights(fy.reshape(-1), fx.reshape(-1)).to(x.dtype)
+        cell, fy, fx = _cells(*_points(offset[at], starts, at), g)
+        first = images[at].expand(-1, g.T).reshape(-1)
+        corners = rows.corner_rows(cell + first, g.W + 2, 1)
+        weights = rows.corner_weights(fy, fx).to(x.dtype)
         samples = rows.read(table, corners, weights).view(-1, g.T, g.C)
         out.append(samples.mul_(taps).sum(1))
     return torch.cat(out).view(g.B, g.h, g.w, g.C).permute(0, 3, 1, 2)
@@ -193,7 +200,7 @@ class _DeformDepthwise(torch.autograd.Function):
 
 
 def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
-    tables, taps, starts = _framed(x), _taps(weight), g.starts(x.device)
+    tables, taps, starts = _framed(x), _taps(weight), g.starts(offset)
     offsets = _offset_rows(offset).view(g.B, -1, 2 * g.T)
     grad = rows.settled(grad).permute(0, 2, 3, 1).reshape(g.B, -1, g.C).contiguous()
     grad_x, grad_taps = x.new_empty(g.B, g.H, g.W, g.C), torch.zeros_like(taps)
@@ -205,9 +212,9 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
         cells.zero_()
         for p in range(0, g.h * g.w, step):
             at = slice(p, p + step)
-            row, column = offsets[b, at, 0::2] + starts[0][at], offsets[b, at, 1::2] + starts[1][at]  # (P, T)
+            row, column = _points(offsets[b, at], starts, at)
             cell, fy, fx = _cells(row, column, g)
-            cell, fy, fx = cell.reshape(-1), fy.reshape(-1).to(x.dtype), fx.reshape(-1).to(x.dtype)
+            fy, fx = fy.to(x.dtype), fx.to(x.dtype)
             corners, weights = rows.corner_rows(cell, g.W + 2, 1), rows.corner_weights(fy, fx)
             part = grad[b, at].unsqueeze(1)  # (P, 1, C)
             grad_taps += rows.read(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
