@@ -262,7 +262,9 @@ def main() -> None:
     if args.peak:
         print(peak_bytes(*args.peak, args))
         return
-    name = torch.cuda.get_device_name() if args.device == "cuda" else f"{platform.processor() or platform.machine()} CPU"
+    name = (
+        torch.cuda.get_device_name() if args.device == "cuda" else f"{platform.processor() or platform.machine()} CPU"
+    )
     print(f"{name}, {args.threads} threads, PyTorch {torch.__version__}, {args.dtype}, {args.clock} clock, ", end="")
     print(f"median of {args.repeat}")
     for case in args.only:

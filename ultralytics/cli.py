@@ -101,7 +101,7 @@ def _is_users(e: Exception) -> bool:
         return not (e.name or "").startswith("ultralytics")
     frames = traceback.extract_tb(e.__traceback__)
     raised_here = bool(frames) and Path(frames[-1].filename).is_relative_to(ROOT)
-    return isinstance(e, (ValueError, KeyError)) and raised_here
+    return isinstance(e, (ValueError, KeyError, RuntimeError)) and raised_here
 
 
 # ------------------------------------------------------------------------------- words -> options -> a call of YOLO

@@ -1,4 +1,4 @@
-"""YOLOv8 and YOLO11 at every scale: keys, shapes, dtypes and outputs are those of 8.3.0; YOLOv8 as published as well."""
+"""YOLOv8 and YOLO11 at every scale: keys, shapes, dtypes, outputs are those of 8.3.0; YOLOv8 as published as well."""
 
 import json
 import math
@@ -99,7 +99,9 @@ def test_published_class_branch_by_hand(recipe):
         for i in range(2):
             at = f"model.22.cv3.{level}.{i}."
             x = nn.functional.conv2d(x, state[f"{at}conv.weight"], padding=1)
-            moments = (state[f"{at}bn.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias"))
+            moments = (
+                state[f"{at}bn.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
+            )
             mean, var, weight, bias = moments
             x = (x - mean) / torch.sqrt(var + 1e-3) * weight + bias
             x = x / (1 + torch.exp(-x))

@@ -2,19 +2,19 @@
 
 Two networks are two sequences of rows. A pair of rows is worth the more, the nearer their types, the more of their
 weights fit, and the more alike their place is: map size, backbone or head, and the rows that feed them. The alignment
-is the order-keeping choice of pairs of the greatest sum (the dynamic programme of Needleman and Wunsch 1970, gaps free).
-Who feeds a row is itself a matter of the alignment, so the choice is repeated until it no longer changes.
+is the order-keeping choice of pairs of the greatest sum (Needleman and Wunsch 1970, with gaps that cost nothing). Who
+feeds a row is itself a matter of the alignment, so the choice is repeated until it no longer changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ultralytics.nn.modules import Concat, Detect
+from ultralytics.nn.modules import Detect
 
 if TYPE_CHECKING:  # tasks.py imports this file
     from ultralytics.nn.tasks import BaseModel
@@ -233,30 +233,3 @@ def _levels(a: Detect, b: Detect) -> list[tuple[str, str]]:
 
 def _join(*parts: str) -> str:
     return ".".join(p for p in parts if p)
-
-
-# ---- channels of a row's input ---------------------------------------------------------------------------------------
-
-
-def input_parts(rows: Sequence[Row]) -> list[list[tuple[int, int]]]:
-    """What every row's input is made of, in order: (row that made the channels, number of channels)."""
-    made: list[list[tuple[int, int]]] = []
-    parts = []
-    for i, row in enumerate(rows):
-        given = [part for x in row.sources for part in (made[x] if x >= 0 else [(-1, 0)])]
-        parts.append(given)
-        passes = not row.num_weights and sum(n for _, n in given) == row.channels
-        made.append(
-            given if passes and (isinstance(row.module, Concat) or len(row.sources) == 1) else [(i, row.channels)]
-        )
-    return parts
-
-
-def origin(rows: Sequence[Row], i: int, known: Callable[[int], bool]) -> int:
-    """Row `i`, or where it is not `known` the nearest known one above it along first inputs that kept the channels."""
-    while i >= 0 and not known(i):
-        above = rows[i].sources[0]
-        if above < 0 or len(rows[i].sources) > 1 or rows[above].channels != rows[i].channels:
-            return i
-        i = above
-    return i

@@ -2,17 +2,17 @@
 
 align.py says which layers stand for each other, however many rows were put in or taken out; here their tensors follow.
 - Equal shape: copied. Normalisations go with the convolution before them: their statistics are those of its output.
-- Another width: the first channels are carried, part by part where a dimension is made of parts (the inputs of a Concat,
-  the halves of a C2f). A carried filter starts with 0 for channels that it did not read before, so that a network that
-  was only widened or deepened computes at first what the smaller one did. Only in standard blocks: what the channels of
-  another module mean is not known here.
+- Another width: the first channels are carried, part by part where a dimension is made of parts (the inputs of a
+  Concat, the halves of a C2f). A carried filter starts with 0 for channels that it did not read before, so that a
+  network that was only widened or deepened computes at first what the smaller one did. Only in standard blocks: what
+  the channels of another module mean is not known here.
 - The class layer: row by row, by class name.
 - A new module with a method `start_as_identity()`, a residual block, is told so: it changes nothing at first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,23 @@ import torch
 from torch import Tensor, nn
 
 from ultralytics.nn import modules
-from ultralytics.nn.align import Pair, Row, align_rows, fitting, input_parts, origin, own_tensors, pair_modules, rows_of
-from ultralytics.nn.modules import C2, C2PSA, C3, PSA, SPP, SPPF, Attention, C2f, Conv, Detect
+from ultralytics.nn.align import Pair, Row, align_rows, fitting, own_tensors, pair_modules, rows_of
+from ultralytics.nn.channels import (
+    Channels,
+    block_parts,
+    by_class_name,
+    by_origin,
+    has_class_names,
+    in_parts,
+    input_parts,
+    origin,
+)
+from ultralytics.nn.modules import Attention, Conv, Detect
 
 if TYPE_CHECKING:  # tasks.py imports this file
     from ultralytics.nn.tasks import BaseModel
 
-_STANDARD = tuple(getattr(modules, name) for name in modules.__all__) + (nn.Sequential, nn.ModuleList)
+_STANDARD = (*(getattr(modules, name) for name in modules.__all__), nn.Sequential, nn.ModuleList)
 _LEAVES = (nn.Conv2d, nn.BatchNorm2d)
 
 
@@ -53,7 +63,8 @@ class RowReport:
         counts = {"carried": self.carried, "in part": self.partly, "new": self.new}
         told = [f"{len(names)} {word}" for word, names in counts.items() if names]
         if self.identity:
-            told.append(f"{' and '.join(filter(None, self.identity))} starting as the identity".strip())
+            blocks = " and ".join(self.identity) if len(self.identity) < 3 else f"{len(self.identity)} blocks"
+            told.append(f"{blocks} starting as the identity".strip())
         return f"{self.number:>5}  {self.type:<26} {origin:<18} {', '.join(told)}"
 
 
@@ -107,8 +118,8 @@ class CarryReport:
         if not carried and not partly:
             return "Nothing was carried over: no layer of the given weights has a counterpart in this network"
         return (
-            f"Carried over {carried} of {carried + partly + new} tensors, {partly} more in part ({self.share:.1%} of the "
-            f"parameters); {new} are new; {len(self.left)} of the given weights were left ({self.share_left:.1%})"
+            f"Carried over {carried} of {carried + partly + new} tensors, {partly} more in part ({self.share:.1%} of "
+            f"the parameters); {new} are new; {len(self.left)} of the given weights were left ({self.share_left:.1%})"
         )
 
     def __str__(self) -> str:
@@ -135,7 +146,7 @@ def carry(source: BaseModel, target: BaseModel) -> CarryReport:
     _check(source, target)
     rows = rows_of(source), rows_of(target)
     pairs = align_rows(*rows)
-    classes = _classes(source, target)
+    classes = by_class_name(source, target)
     work = _Work(*rows, pairs, classes)
     for j in sorted(pairs):
         work.plan(j)
@@ -143,82 +154,9 @@ def carry(source: BaseModel, target: BaseModel) -> CarryReport:
         work.make_identities()
     for copy in work.copies:
         copy.run()
-    if not _named(target) and len(source.names) == len(target.names):
+    if not has_class_names(target) and len(source.names) == len(target.names):
         target.names = dict(source.names)
     return work.report(target.names)
-
-
-# ---- channels --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Channels:
-    """Which channel of the source becomes which of the target: two equally long lists, and the target's total."""
-
-    source: list[int]
-    target: list[int]
-    total: int
-
-
-def _in_parts(n_source: int, n_target: int, parts: tuple[int, int] = (1, 1)) -> Channels:
-    """First channels of every part; the parts of one side are equally wide."""
-    wide = n_source // parts[0], n_target // parts[1]
-    places = [(p, c) for p in range(min(parts)) for c in range(min(wide))]
-    return Channels([p * wide[0] + c for p, c in places], [p * wide[1] + c for p, c in places], n_target)
-
-
-def _by_origin(
-    source: Sequence[tuple[int, int]], target: Sequence[tuple[int, int]], same: Callable[[int, int], bool]
-) -> Channels:
-    """First channels of every part that comes from the same row; parts of unknown origin meet in their order."""
-    free = list(range(len(source)))
-    meets: dict[int, int] = {}
-    for j, (row, _) in enumerate(target):
-        found = next((i for i in free if same(source[i][0], row)), None)
-        if found is not None:
-            meets[j] = found
-            free.remove(found)
-    for j in range(len(target)):
-        if j not in meets and free:
-            meets[j] = free.pop(0)
-    a, b = ([sum(n for _, n in parts[:k]) for k in range(len(parts))] for parts in (source, target))
-    places = [(i, j, c) for j, i in sorted(meets.items()) for c in range(min(source[i][1], target[j][1]))]
-    total = sum(n for _, n in target)
-    return Channels([a[i] + c for i, _, c in places], [b[j] + c for _, j, c in places], total)
-
-
-def _parts(block: Any) -> dict[str, tuple[int, int]]:
-    """For convolutions of a block by name: of how many equal parts its output and its input are made."""
-    if isinstance(block, C2 | C2f | C2PSA | PSA):
-        return {"cv1": (2, 1), "cv2": (1, block.cv2.conv.in_channels // block.c)}
-    if isinstance(block, SPP | SPPF):
-        return {"cv2": (1, block.cv2.conv.in_channels // block.cv1.conv.out_channels)}
-    if isinstance(block, C3):
-        return {"cv3": (1, 2)}
-    if isinstance(block, Attention):
-        return {"qkv": (block.num_heads, 1)}
-    return {}
-
-
-# ---- classes ---------------------------------------------------------------------------------------------------------
-
-
-def _named(network: BaseModel) -> bool:
-    return any(name != str(i) for i, name in network.names.items())
-
-
-def _classes(source: BaseModel, target: BaseModel) -> Channels:
-    theirs, ours = source.names, target.names
-    if _named(source) and _named(target):
-        by_name = {_plain(name): i for i, name in reversed(theirs.items())}
-        known = [(by_name[_plain(name)], j) for j, name in ours.items() if _plain(name) in by_name]
-    else:  # numbers are no names: 0 is another class in every data set, unless it is the same list
-        known = [(i, i) for i in theirs] if len(theirs) == len(ours) else []
-    return Channels([i for i, _ in known], [j for _, j in known], len(ours))
-
-
-def _plain(name: str) -> str:
-    return str(name).strip().casefold()
 
 
 # ---- tensors ---------------------------------------------------------------------------------------------------------
@@ -274,9 +212,11 @@ class _Work:
         self.source, self.target, self.pairs, self.classes = source, target, pairs, classes
         self.copies: list[_Copy] = []
         self._inputs = input_parts(source), input_parts(target)
-        self._kept: set[nn.Module] = set()  # modules of the target with a carried counterpart of their class
-        # convolutions, by those of the target
+        self._used = set(pairs.values())
         self._identities: dict[int, list[str]] = {}  # by row, names of modules
+        # all modules below are of the target
+        self._kept: set[nn.Module] = set()  # those with a carried counterpart of their class
+        self._opaque: set[nn.Module] = set()  # those whose channels mean something else in the counterpart
         self._is_class_layer: set[nn.Module] = set()
         self._made_of: dict[nn.Module, tuple[tuple[int, int], tuple[int, int]]] = {}  # (out, in) parts, both sides
         self._followed: dict[nn.Module, tuple[nn.Module, Channels | None]] = {}  # counterpart, output channels
@@ -289,7 +229,8 @@ class _Work:
             self._note(a, b)
         norms = _norm_sources(s), _norm_sources(t)
         for pair in pairs:
-            self._plan_module(j, pair, _is_standard(t, pair[2]), norms)
+            standard = pair[3] not in self._opaque and _is_standard(t, pair[2])
+            self._plan_module(j, pair, standard, norms)
         known = [(b_name, b) for _, a, b_name, b in pairs if type(a) is type(b)]
         names = [c.name for c in self.copies if c.row == j]
         self._kept.update(b for b_name, b in known if any(n.startswith(f"{b_name}." if b_name else "") for n in names))
@@ -297,7 +238,9 @@ class _Work:
     def _note(self, a: nn.Module, b: nn.Module) -> None:
         if isinstance(a, Detect) and isinstance(b, Detect):
             self._is_class_layer.update(branch[-1] for branch in b.cv3)  # type: ignore[index]
-        parts = _parts(a), _parts(b)
+        if isinstance(a, Attention) and isinstance(b, Attention) and a.head_dim != b.head_dim:
+            self._opaque.update(b.modules())
+        parts = block_parts(a), block_parts(b)
         for name in parts[1]:
             if name in parts[0]:
                 self._made_of[b.get_submodule(name).conv] = parts[0][name], parts[1][name]  # type: ignore[index,assignment]
@@ -318,7 +261,7 @@ class _Work:
                 if out is not None and out.total != b.num_features:
                     return
             elif a.num_features != b.num_features:
-                out = _in_parts(a.num_features, b.num_features)
+                out = in_parts(a.num_features, b.num_features)
         elif isinstance(a, nn.Conv2d) and isinstance(b, nn.Conv2d) and standard:
             out, inner = self._channels(j, a, b)
             if not out.target or (inner is not None and not inner.target):
@@ -339,18 +282,18 @@ class _Work:
         if b in self._is_class_layer:
             out = self.classes
         else:
-            out = _in_parts(a.out_channels, b.out_channels, (out_a, out_b))
+            out = in_parts(a.out_channels, b.out_channels, (out_a, out_b))
         if b.groups > 1:
             return out, None
         theirs, ours = self._inputs[0][self.pairs[j]], self._inputs[1][j]
         reads_all = [c.in_channels == sum(n for _, n in p) for c, p in ((a, theirs), (b, ours))]
         if all(reads_all) and (in_a, in_b) == (1, 1):
-            return out, _by_origin(theirs, ours, self._same_origin)
-        return out, _in_parts(a.in_channels, b.in_channels, (in_a, in_b))
+            return out, by_origin(theirs, ours, self._same_origin)
+        return out, in_parts(a.in_channels, b.in_channels, (in_a, in_b))
 
     def _same_origin(self, i: int, j: int) -> bool:
         j = origin(self.target, j, lambda x: x in self.pairs)
-        return self.pairs.get(j, -2) == origin(self.source, i, lambda x: x in set(self.pairs.values()))
+        return self.pairs.get(j, -2) == origin(self.source, i, lambda x: x in self._used)
 
     # ---- identities
 

@@ -107,8 +107,11 @@ def save_checkpoint(path: str | Path, network: nn.Module, *, finished: bool, **c
     unknown = content.keys() - record.keys()
     if unknown:
         raise KeyError(f"a checkpoint has no key {sorted(unknown)}")
-    with atomic_write(path) as file:
-        torch.save(record | content, file)
+    try:
+        with atomic_write(path) as file:
+            torch.save(record | content, file)
+    except (OSError, RuntimeError) as e:  # torch's writer turns a full disk into a RuntimeError about positions
+        raise OSError(f"{path} could not be written: {e}. Is the disk full? A file that was there is untouched.") from e
     return None
 
 

@@ -168,7 +168,8 @@ class BaseModel(nn.Module):
         Returns:
             What was carried, what is new and what was left.
         """
-        report = carry(weights["model"] if isinstance(weights, Mapping) else weights, self)
+        source: Any = weights["model"] if isinstance(weights, Mapping) else weights
+        report = carry(source, self)
         if verbose:
             LOGGER.info(str(report))
         return report

@@ -17,7 +17,7 @@ from ultralytics.engine.results import Results
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.nn.tasks import BaseModel, DetectionModel
-from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils import LOGGER, RANK, coco
 from ultralytics.utils.metrics import ConfusionMatrix, DetMetrics, box_iou, match_predictions
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import scale_boxes, xywh2xyxy, xyxy2ltwh
@@ -106,6 +106,7 @@ class DetectionValidator(BaseValidator):
     """Average precision, precision, recall and confusion matrix over a split."""
 
     metric_keys = tuple(DetMetrics().keys)
+    coco_figures: dict[str, float] | None = None  # with save_json: COCO's AP, also of small, medium and large objects
 
     def get_dataset(self) -> dict[str, Any]:
         if not self.args.data:
@@ -126,6 +127,7 @@ class DetectionValidator(BaseValidator):
         self.confusion_matrix = ConfusionMatrix(nc=self.nc, conf=self.args.conf)
         self.metrics.confusion_matrix = self.confusion_matrix  # filled when plots=True
         self.seen, self.jdict = 0, []
+        self._truth = coco.GroundTruth(self.names)
         self.stats: dict[str, list[np.ndarray]] = {"tp": [], "conf": [], "pred_cls": [], "target_cls": []}
         self._images_with = np.zeros(self.nc, int)
 
@@ -158,6 +160,8 @@ class DetectionValidator(BaseValidator):
             found[:, :4] = scale_boxes((height, width), found[:, :4], shape, ratio_pad=ratio_pad)
             self._count(found, true_boxes, true_cls)
             self._write(found, batch["im_file"][i], shape)
+            if self.args.save_json and not self.training:
+                self._truth.add(batch["im_file"][i], shape, true_boxes.numpy(), true_cls.numpy())
 
     def _count(self, found: Tensor, true_boxes: Tensor, true_cls: Tensor) -> None:
         hits = np.zeros((len(found), len(self.iouv)), bool)
@@ -210,8 +214,7 @@ class DetectionValidator(BaseValidator):
             result.save_txt(self.save_dir / "labels" / f"{Path(file).stem}.txt", save_conf=bool(self.args.save_conf))
 
     def _add_json(self, found: Tensor, file: str) -> None:
-        stem = Path(file).stem
-        image_id = int(stem) if stem.isdecimal() else stem
+        image_id = coco.image_id(file)
         for box, row in zip(xyxy2ltwh(found[:, :4]).tolist(), found.tolist(), strict=True):
             self.jdict.append(
                 {
@@ -221,6 +224,20 @@ class DetectionValidator(BaseValidator):
                     "score": round(row[4], 5),
                 }
             )
+
+    def _write_json(self) -> None:
+        """predictions.json, the labels in the same form (instances.json), and what COCO's evaluation makes of them."""
+        super()._write_json()
+        if not self.args.save_json or self.training:
+            return
+        self.save_dir.mkdir(parents=True, exist_ok=True)
+        self._truth.write(self.save_dir / "instances.json")
+        try:
+            self.coco_figures = coco.evaluate(self._truth.as_dict(), self.jdict)
+        except (ImportError, coco.CocoError) as e:
+            LOGGER.warning(f"COCO's metrics are left out. {e}")
+        else:
+            LOGGER.info(coco.table(self.coco_figures))
 
     def plot_batch(self, batch: dict[str, Any], preds: list[Tensor], ni: int) -> None:
         from ultralytics.utils.plotting import plot_images

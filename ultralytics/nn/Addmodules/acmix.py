@@ -90,27 +90,33 @@ class ACmix(nn.Module):
             self.dep_conv.weight.copy_(shifts.expand_as(self.dep_conv.weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v, maps = self._project(x)
-        k = k - self._position(*x.shape[2:]).to(k.dtype).unsqueeze(1)  # (B, head, d, H, W)
+        B, _, H, W = x.shape
+        rows = x.permute(0, 2, 3, 1).reshape(B * H * W, -1)  # a view of channels-last memory
+        weights, biases = self._projections()
+        q, k, v, maps = (self._maps(F.linear(rows, w, b), B, H, W) for w, b in zip(weights, biases, strict=True))
+        k = k - self._position(H, W).to(k.dtype).repeat(1, self.head, 1, 1)
+        q, k, v = (z.unflatten(1, (self.head, self.head_dim)) for z in (q, k, v))
         attention = window_attention(q, k, v, self.kernel_att, self.dilation, self.stride).flatten(1, 2)
-        convolution = self.dep_conv(maps)
-        return self.rate1 * attention + self.rate2 * convolution
+        conv = self.dep_conv
+        return attention + F.conv2d(
+            maps, conv.weight * self.rate2, None, conv.stride, conv.padding, groups=self.head_dim
+        )
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """q, k, v, each (B, head, d, H, W), and the maps (B, d * k², H, W) for dep_conv, from one 1×1 convolution."""
-        d, taps = self.head_dim, self.kernel_conv**2
+    def _projections(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights (channels, in_planes) and biases that lead from x to q, k, rate1 * v, and the d * k² maps of fc."""
         convs = (self.conv1, self.conv2, self.conv3)
-        weight = torch.cat([c.weight.flatten(1) for c in convs])  # (3 * head * d, in_planes)
-        bias = torch.cat([c.bias for c in convs])  # type: ignore[misc]
-        # maps[e * taps + t] = sum over the 3 * head projections j of fc[t, j] * projection[j * d + e]
+        weights = [c.weight.flatten(1) for c in convs]
+        biases = [c.bias for c in convs if c.bias is not None]
+        # maps[e * k² + t] = sum over the 3 * head projections j of fc[t, j] * projection[j * d + e]
         fc = self.fc.weight.flatten(1)
-        mixed = torch.einsum("tj,jec->etc", fc, weight.view(3 * self.head, d, -1)).reshape(d * taps, -1)
-        mixed_bias = torch.einsum("tj,je->et", fc, bias.view(3 * self.head, d)).reshape(-1)
-        both = torch.cat((weight, mixed))[:, :, None, None]
-        y = F.conv2d(x, both, torch.cat((bias, mixed_bias)))
-        q, k, v, maps = y.split((self.head * d,) * 3 + (d * taps,), 1)
-        q, k, v = (z.unflatten(1, (self.head, d)) for z in (q, k, v))
-        return q, k, v, maps
+        mixed = torch.einsum("tj,jec->etc", fc, torch.cat(weights).unflatten(0, (-1, self.head_dim)))
+        mixed_bias = torch.einsum("tj,je->et", fc, torch.cat(biases).unflatten(0, (-1, self.head_dim)))
+        weights[2], biases[2] = weights[2] * self.rate1, biases[2] * self.rate1  # attention is linear in v
+        return [*weights, mixed.flatten(0, 1)], [*biases, mixed_bias.flatten()]
+
+    @staticmethod
+    def _maps(rows: Tensor, B: int, H: int, W: int) -> Tensor:
+        return rows.view(B, H, W, -1).permute(0, 3, 1, 2)  # (B*H*W, C) -> (B, C, H, W)
 
     def _position(self, H: int, W: int) -> Tensor:
         """conv_p of the map of positions, (1, d, H, W)."""

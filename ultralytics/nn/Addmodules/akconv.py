@@ -98,11 +98,10 @@ class AKConv(nn.Module):
         conv = self.conv[0]
         assert isinstance(conv, nn.Conv2d), "the first part of conv mixes the samples"
         B, C, N, h, w = samples.shape
-        if samples.stride(1) == 1:  # channels lie innermost: (N, C)
-            flat, weight = samples.transpose(1, 2).reshape(B, N * C, h, w), conv.weight.transpose(1, 2)
-        else:
-            flat, weight = samples.reshape(B, C * N, h, w), conv.weight
-        return F.conv2d(flat, weight.reshape(-1, C * N, 1, 1), conv.bias)
+        if samples.stride(1) == 1:  # channels lie innermost: one row of N * C numbers a pixel
+            flat, weight = samples.permute(0, 3, 4, 2, 1).reshape(-1, N * C), conv.weight.transpose(1, 2)
+            return F.linear(flat, weight.flatten(1), conv.bias).view(B, h, w, -1).permute(0, 3, 1, 2)
+        return F.conv2d(samples.reshape(B, C * N, h, w), conv.weight.reshape(-1, C * N, 1, 1), conv.bias)
 
     def _grid(self, h: int, w: int, like: Tensor) -> Tensor:
         """Start of every tap before its offset: (2N, h, w), rows then columns, in `like`'s type."""
