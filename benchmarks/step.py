@@ -22,7 +22,7 @@ STEPS = {"train": 3, "predict": 15, "network": 20}
 MEANING = {
     "train": "training step, 320 px, batch 8: forward, loss, backward, clip, optimiser, EMA",
     "predict": "YOLO.predict on one 320x320 array: letterbox to Results",
-    "network": "fused network alone, batch 1, 320x320",
+    "network": "the network alone as predict prepares it (fused), batch 1, 320x320",
 }
 
 
@@ -41,11 +41,12 @@ def worker(side: str, threads: int) -> None:
     if side == "ours":
         from ultralytics.cfg import get_cfg
         from ultralytics.engine.optimizer import build_optimizer
+        from ultralytics.engine.ready import ready_network
 
         model.args = get_cfg()
         model = model.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(model, "AdamW", 1e-3, 0.9, 5e-4)
-        network = DetectionModel("yolo11n.yaml", verbose=False).eval().fuse().to(memory_format=torch.channels_last)
+        network = ready_network(DetectionModel("yolo11n.yaml", verbose=False), torch.device("cpu"), half=False)
     else:
         from ultralytics.engine.trainer import BaseTrainer
         from ultralytics.utils import DEFAULT_CFG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,6 @@ from ultralytics.utils import LOGGER, RANK, VERBOSE, IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.ops import Profile
 from ultralytics.utils.torch_utils import select_device
-
-if TYPE_CHECKING:
-    from ultralytics.engine.trainer import BaseTrainer
 
 DEFAULT_CONF = 0.001  # nearly every candidate counts: average precision needs the whole curve
 STAGES = ("preprocess", "inference", "loss", "postprocess")
@@ -110,7 +107,7 @@ class BaseValidator:
         """Fire `event`."""
         self.callbacks.run(event, self)
 
-    def __call__(self, trainer: BaseTrainer | None = None, model: nn.Module | None = None) -> dict[str, float]:
+    def __call__(self, trainer: Any = None, model: nn.Module | None = None) -> dict[str, float]:
         """Validate the trainer's averaged network, or `model` (which is not changed).
 
         Returns:
@@ -135,7 +132,7 @@ class BaseValidator:
 
     # --------------------------------------------------------------------------------- steps
 
-    def _from_trainer(self, trainer: BaseTrainer) -> nn.Module:
+    def _from_trainer(self, trainer: Any) -> nn.Module:
         self.device, self.data, self.half = trainer.device, trainer.data, False
         self.amp = trainer.amp
         return trainer.ema.ema.eval()
