@@ -2,17 +2,21 @@
 #   make train   install, then train the sample         make test   the tests
 #   make check   what CI runs                            make data   make dataset/ again
 #   make zip     the coursework zip, in dist/            make clean  remove .venv and what builds leave
+#   make parity  golden files from ultralytics 8.3.0     make parity-live  both packages side by side
+#   make official  the environment for these two, in .cache/official; OFFICIAL=path/to/python names another
 # Other Python: make train PYTHON=python3.12             Options: make train ARGS="--epochs 10"
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+OFFICIAL ?= .cache/official/bin/python
+COCO128 ?= ../shared/data/coco128
 
 # every path is relative, because the folder's own path may hold blanks
 PY := "$(VENV)/bin/python"
 SOURCES := $(shell find ultralytics -name '*.py' -o -name '*.yaml')
 
-.PHONY: train test check data zip options clean
+.PHONY: train test check data zip options clean official parity parity-live
 
 train: $(VENV)/.installed
 	$(PY) train/train.py $(ARGS)
@@ -34,6 +38,23 @@ options: $(VENV)/.editable
 
 zip:
 	$(PYTHON) .ci/make_zip.py
+
+# an environment of its own, because both packages are called ultralytics; one that the caller names is taken as it is
+READY := $(if $(filter .cache/official/bin/python,$(OFFICIAL)),.cache/official/.made)
+
+official: $(READY)
+
+parity: $(READY)
+	YOLO_CONFIG_DIR="$(or $(TMPDIR),/tmp)" "$(OFFICIAL)" tests/parity/make_golden.py $(wildcard $(COCO128))
+
+parity-live: $(READY) $(VENV)/.editable
+	OFFICIAL="$(OFFICIAL)" $(PY) -m pytest tests/parity/live.py $(ARGS)
+
+.cache/official/.made: | $(VENV)/.editable
+	$(PYTHON) -m venv --clear .cache/official
+	$(PY) -c "from importlib.metadata import version as v; print(*(f'{p}=={v(p)}' for p in ('torch', 'torchvision')))" \
+	  | sed 's/+[a-z0-9]*//g' | xargs .cache/official/bin/python -m pip install "ultralytics==8.3.0" "numpy<2"
+	touch "$@"
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -8,7 +8,9 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-TEST = ["pytest>=8", "setuptools>=77", "scikit-learn>=1.3", "scipy>=1.11"]
+SAFETENSORS = "safetensors>=0.4.3"  # weights without pickle: YOLO("x.safetensors")
+COCO = "pycocotools>=2.0.8"  # COCO's own metrics: val(save_json=True)
+TEST = ["pytest>=8", "setuptools>=77", "scikit-learn>=1.3", "scipy>=1.11", SAFETENSORS, COCO]
 
 
 def version() -> str:
@@ -48,7 +50,12 @@ setup(
         "matplotlib>=3.8",
         "tqdm>=4.66",
     ],
-    extras_require={"test": TEST, "dev": [*TEST, "ruff", "mypy", "types-PyYAML", "types-tqdm"]},
+    extras_require={
+        "safetensors": [SAFETENSORS],
+        "coco": [COCO],
+        "test": TEST,
+        "dev": [*TEST, "ruff", "mypy", "types-PyYAML", "types-tqdm"],
+    },
     entry_points={"console_scripts": ["yolo = ultralytics.cli:entrypoint", "ultralytics = ultralytics.cli:entrypoint"]},
     cmdclass={"build_py": CleanBuild},
 )

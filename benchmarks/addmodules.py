@@ -29,7 +29,7 @@ from ultralytics.nn.Addmodules.acmix import ACmix
 from ultralytics.nn.Addmodules.akconv import AKConv
 from ultralytics.nn.Addmodules.dlka import DeformConv, deformable_LKA_Attention
 
-# ---- the literal side --------------------------------------------------------------------------------------------------
+# ---- the literal side ----------------------------------------------------------------------------
 
 
 class LiteralAKConv(nn.Module):
@@ -124,7 +124,7 @@ def literal(m: nn.Module) -> nn.Module:
     return m
 
 
-# ---- cases -------------------------------------------------------------------------------------------------------------
+# ---- cases ----------------------------------------------------------------------------
 
 BLOCKS = {
     "akconv": (lambda: AKConv(64, 128, 5), (4, 64, 80, 80), "AKConv 64→128, N=5, (4, 64, 80, 80)"),
@@ -177,7 +177,7 @@ def step(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool) -> None:
         m.zero_grad(set_to_none=True)
 
 
-# ---- measuring ---------------------------------------------------------------------------------------------------------
+# ---- measuring ----------------------------------------------------------------------------
 
 
 def seconds(pairs: dict[str, tuple[nn.Module, Tensor]], args: argparse.Namespace, backward: bool) -> dict[str, list]:

@@ -76,7 +76,7 @@ def test_every_folder_of_code_is_a_package(described: dict[str, Any]) -> None:
 def test_requirements_cover_the_imports(described: dict[str, Any]) -> None:
     """Everything that the package imports is asked for, and everything asked for is imported."""
     named = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
-    optional = {"triton", "scipy", "psutil", "pandas"}  # used where they are, not needed
+    optional = {"triton", "scipy", "psutil", "pandas", "safetensors", "pycocotools"}  # used where they are, not needed
     imported = set().union(*(imports(file) for file in (ROOT / "ultralytics").rglob("*.py")))
     outside = {name for name in imported if name not in sys.stdlib_module_names} - {"ultralytics"} - optional
     asked = {re.split(r"[<>=]", line)[0] for line in described["install_requires"]}

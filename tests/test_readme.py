@@ -72,7 +72,11 @@ def test_examples_run(page: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "translated"),
-    [("README.md", "README.zh-CN.md"), ("docs/procedure.md", "docs/改进流程.md")],
+    [
+        ("README.md", "README.zh-CN.md"),
+        ("docs/procedure.md", "docs/改进流程.md"),
+        ("docs/weights.md", "docs/权重迁移.md"),
+    ],
 )
 def test_both_languages_show_the_same_code(page: str, translated: str) -> None:
     ours, theirs = ([(b.language, _without_comments(b.code)) for b in blocks(p)] for p in (page, translated))

@@ -42,6 +42,26 @@ def tiny():
     return deepcopy(TINY)
 
 
+def _put_in(d, at, row):
+    # whoever reads the row before `at` reads the new one instead
+    d = {**d, "backbone": [*d["backbone"]], "head": [*d["head"]]}
+    rows = [*d["backbone"], *d["head"]]
+
+    def moved(x):
+        return x if x < 0 else x + (x >= at - 1)
+
+    rows = [[[moved(x) for x in f] if isinstance(f, list) else moved(f), *rest] for f, *rest in rows]
+    rows[at:at] = [row]
+    split = len(d["backbone"]) + (at <= len(d["backbone"]))
+    return {**d, "backbone": rows[:split], "head": rows[split:]}
+
+
+@pytest.fixture
+def put_in():
+    """Function (content, at, row) -> content of a model file with one row more and all `from` numbers set right."""
+    return _put_in
+
+
 @pytest.fixture(scope="session")
 def recipe():
     """The script that made the golden figures: its inputs, weights and fingerprints."""

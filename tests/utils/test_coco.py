@@ -115,17 +115,20 @@ def noisy(batch, nc, rng):
         mine = batch["batch_idx"] == i
         boxes = batch["bboxes"][mine].numpy() * (width, height, width, height)
         boxes = boxes.repeat(2, 0)  # two guesses an object
-        boxes[:, :2] += rng.normal(0, 0.06, (len(boxes), 2)) * boxes[:, 2:]
+        shift = rng.normal(0, 0.06, (len(boxes), 2))
+        boxes[:, :2] += shift * boxes[:, 2:]
         boxes[:, 2:] *= np.exp(rng.normal(0, 0.15, (len(boxes), 2)))
         classes = batch["cls"][mine].numpy().reshape(-1).repeat(2)
         wrong = rng.random(len(classes)) < 0.1
         classes[wrong] = rng.integers(0, nc, wrong.sum())
         stray = np.concatenate((rng.random((6, 2)) * (width, height), rng.random((6, 2)) * 100 + 5), 1)
         boxes, classes = np.concatenate((boxes, stray)), np.concatenate((classes, rng.integers(0, nc, 6)))
+        # like a network's: better boxes have more confidence, invented ones little
+        confs = 0.5 * np.r_[np.exp(-8 * np.abs(shift).sum(1)), np.zeros(6)] + 0.5 * rng.random(len(boxes))
         kept = rng.random(len(boxes)) < 0.8
         corners = np.concatenate((boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1)
         corners = corners.clip(0, (width, height, width, height))
-        rows = np.concatenate((corners, rng.random((len(boxes), 1)), classes[:, None]), 1)[kept]
+        rows = np.concatenate((corners, confs[:, None], classes[:, None]), 1)[kept]
         made.append(torch.tensor(rows[np.argsort(-rows[:, 4])][:100], dtype=torch.float32))
     return made
 
@@ -172,9 +175,10 @@ def counted(request, pycocotools, tmp_path):
 
 
 def test_map_against_cocoeval(counted, tmp_path):
-    """Ours lies up to 0.02 above COCO's, nearly all of it from the interpolation: 8.3.0 draws straight lines between
-    the points of the curve where COCO has steps (a perfect class has 0.995 and 1.0). With COCO's steps on our matches
-    the two agree to 0.002; the rest is the matching, the 100 detections an image and the digits of the JSON file.
+    """Ours lies up to 0.03 above COCO's, nearly all of it from the interpolation: 8.3.0 draws straight lines between
+    the points of the curve, the last one from the highest recall reached down to (1, 0), where COCO has steps and
+    nothing; a perfect class loses 0.005 by it. With COCO's steps on our matches the two agree to 0.002: the rest is the
+    matching, and the digits of the JSON file.
     """
     validator, ours = counted
     validator._write_json()
@@ -188,7 +192,7 @@ def test_map_against_cocoeval(counted, tmp_path):
         assert 0.2 < figures[name] < 0.95
         assert ours[key] == pytest.approx(slopes, abs=1e-4)
         assert steps == pytest.approx(figures[name], abs=0.002)
-        assert ours[key] == pytest.approx(figures[name], abs=0.02)
+        assert -0.005 <= ours[key] - figures[name] <= 0.03
 
 
 def test_perfect_detections(pycocotools, tiny_data, tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from ultralytics.nn.modules import Detect
@@ -50,12 +51,13 @@ class Row:
 def rows_of(network: BaseModel) -> list[Row]:
     """The rows of a network, in order."""
     in_backbone = len(network.yaml["backbone"])
+    maps = getattr(network, "layer_maps", None) or _measure(network)
     rows = []
     for i, m in enumerate(network.model):
         f: Any = m.f
         given = [f] if isinstance(f, int) else f
         sources = tuple(i + x if x < 0 else x for x in given)
-        channels, stride = network.layer_maps[i]
+        channels, stride = maps[i]
         rows.append(Row(m, sources, i < in_backbone, channels, stride, len(m.state_dict())))
     return rows
 
@@ -128,6 +130,12 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
     found: dict[str, Tensor | None] = {**module._parameters}
     found |= {k: v for k, v in module._buffers.items() if k not in module._non_persistent_buffers_set}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _measure(network: BaseModel) -> list[tuple[int, float]]:
+    # an object that torch.load made out of a file of 8.3.0: building its like costs less than a wrong guess
+    with torch.random.fork_rng(devices=[]):
+        return type(network)(network.yaml, verbose=False).layer_maps  # type: ignore[call-arg]
 
 
 # ---- worth of a pair -------------------------------------------------------------------------------------------------

@@ -363,7 +363,7 @@ def _num_weights(rows: Sequence[Row]) -> int:
 
 def _check(source: Any, target: Any) -> None:
     for network in (source, target):
-        if not hasattr(network, "layer_maps"):
+        if not (hasattr(network, "yaml") and hasattr(network, "names")):
             raise ValueError(
                 f"weights are carried between networks made from model files, such as YOLO('best.pt').model; "
                 f"this is a {type(network).__name__}"

@@ -1,9 +1,10 @@
 """COCO's own metrics for any dataset: the labels as COCO JSON, and pycocotools' evaluation of predictions.json.
 
-They differ from the metrics that validation prints, which are those of ultralytics 8.3.0. COCO matches every detection,
-the most confident first, with the best object that is still free; it takes the precision at 101 recalls as a step curve
-(a perfect class has 1.0, not 0.995), the mean over all classes with objects, and at most 100 detections an image. Sizes
-are areas of the boxes in pixels of the original image: small below 32 squared, large from 96 squared on.
+They differ from the metrics that validation prints, which are those of ultralytics 8.3.0, by up to 0.03. COCO takes the
+precision at 101 recalls as a step curve that is 0 beyond the highest recall reached; 8.3.0 draws straight lines, there
+down to (1, 0), and a perfect class has 0.995. COCO matches every detection, the most confident first, with the best
+object that is still free, and counts 100 detections an image. Sizes are areas of the boxes in pixels of the original
+image: small below 32 squared, large above 96 squared.
 """
 
 from __future__ import annotations

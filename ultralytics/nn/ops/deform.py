@@ -19,7 +19,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from ultralytics.nn.ops import rows
 
 Pair = tuple[int, int]
-SPREAD_PARTS = 2
+SPREAD_PARTS = 2  # the widest array of a chunk, the products that are spread, is made in this many parts
 
 
 def deform_conv2d_depthwise(

@@ -45,7 +45,7 @@ def read(table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
 
 
 def bags(num_samples: int, device: torch.device) -> Tensor:
-    """(4 S,) number of the sample that each corner belongs to; `products` wants it, and it is the same for all chunks."""
+    """(4 S,) number of the sample that each corner belongs to, which `products` wants; the same for all chunks."""
     return torch.arange(num_samples, dtype=torch.int32, device=device).repeat_interleave(4)
 
 

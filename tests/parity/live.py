@@ -1,0 +1,240 @@
+"""Both packages side by side: `make parity-live`, or
+
+    OFFICIAL=path/to/python pytest tests/parity/live.py
+
+where that Python has ultralytics==8.3.0. pytest does not collect this file by itself. Nothing is exchanged but files in
+temporary folders; see official_side.py for what the other process does.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ultralytics import YOLO
+from ultralytics.nn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
+HERE = Path(__file__).resolve().parent
+TESTS = HERE.parent
+OFFICIAL = Path(os.environ.get("OFFICIAL") or TESTS.parent / ".cache" / "official" / "bin" / "python")
+NETWORKS = ("yolov8n", "yolov8s", "yolo11n", "yolo11s")
+IMGSZ = 160
+
+
+def official(script, *arguments, cwd):
+    """Run a script with the official package; its settings and downloads stay in `cwd`."""
+    assert OFFICIAL.exists(), f"there is no {OFFICIAL}: `make official` makes it, or name a Python by OFFICIAL=..."
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"YOLO_CONFIG_DIR": str(cwd)}
+    done = subprocess.run(
+        [OFFICIAL.absolute(), str(script), *map(str, arguments)],
+        cwd=cwd,
+        env=env | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def job(out, name, **arguments):
+    """Have official_side.py do a job; answers lie in `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "job.json").write_text(json.dumps({"do": name, "out": str(out)} | arguments))
+    official(HERE / "official_side.py", out / "job.json", cwd=out)
+    return out
+
+
+def close(found, expected, tolerance, what=""):
+    """Equal relative to the largest value."""
+    assert found.shape == expected.shape, what
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max(), what
+
+
+def build(name, legacy=False):
+    torch.manual_seed(0)
+    content = yaml_model_load(f"{name}.yaml")
+    return DetectionModel(content | {"legacy": legacy} if "v8" in name else content, verbose=False)
+
+
+def arrays(path):
+    with np.load(path) as file:
+        return [file[key] for key in file.files]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def pictures(bccd, tmp_path_factory):
+    """Eight photographs in a data set of which the official package may write in."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "images").mkdir()
+    (root / "labels").mkdir()
+    for source in sorted((bccd / "images" / "val").iterdir())[:8]:
+        shutil.copyfile(source, root / "images" / source.name)
+        shutil.copyfile(bccd / "labels" / "val" / f"{source.stem}.txt", root / "labels" / f"{source.stem}.txt")
+    content = {"path": str(root), "train": "images", "val": "images", "names": {0: "a", 1: "b", 2: "c"}}
+    (root / "data.yaml").write_text(json.dumps(content))
+    return root
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+
+def test_networks(recipe, tmp_path):
+    """Every value of every output, in float64 to 1e-5 and in float32 to 1e-4."""
+    job(tmp_path, "forward", names=NETWORKS)
+    for name in NETWORKS:
+        model = build(name)
+        state = {key: [*value.shape, str(value.dtype)] for key, value in model.state_dict().items()}
+        assert state == json.loads((tmp_path / f"{name}.json").read_text())
+        for dtype, tolerance in (("float64", 1e-5), ("float32", 1e-4)):
+            made = recipe.outputs(recipe._copy(model), recipe.DTYPES[dtype], lambda m: m.fuse(verbose=False))
+            with np.load(tmp_path / f"{name}-{dtype}.npz") as expected:
+                assert set(expected.files) == set(made)
+                for key in made:
+                    close(made[key].numpy(), expected[key], tolerance, f"{name} {dtype} {key}")
+
+
+@pytest.mark.parametrize(
+    ("script", "results"),
+    [
+        ("utils/golden/make.py", ("ops", "nms", "tal", "loss", "metrics")),
+        ("nn/golden/make_networks.py", ("networks",)),
+        ("data/golden/make_official.py", ("official",)),
+    ],
+)
+def test_golden_files_are_what_the_package_gives_now(script, results, coco128, tmp_path):
+    shutil.copy(TESTS / script, tmp_path)
+    arguments = []
+    if "data/" in script:
+        arguments.append(tmp_path / "coco128")
+        for part in ("images/val2017", "labels/val2017"):
+            shutil.copytree(coco128 / part, arguments[0] / part, copy_function=shutil.copyfile)
+        for folder in (arguments[0], *arguments[0].rglob("*")):
+            folder.chmod(0o755)  # the shared data is read only, the package writes beside it
+    official(tmp_path / Path(script).name, *arguments, cwd=tmp_path)
+    for name in results:
+        kept = json.loads((TESTS / script).with_name(f"{name}.json").read_text())
+        compare(json.loads((tmp_path / f"{name}.json").read_text()), kept, name)
+
+
+def compare(found, expected, what):
+    """Equal trees; numbers to 1e-4, and the versions of the makers do not matter."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), what
+        for key in expected.keys() - {"made_by"}:
+            compare(found[key], expected[key], f"{what}/{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), what
+        for i, pair in enumerate(zip(found, expected, strict=True)):
+            compare(*pair, f"{what}/{i}")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-4, nan_ok=True), what
+    else:
+        assert found == expected, what
+
+
+# ---- checkpoints, ours to the official package -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ours(recipe, pictures, tmp_path_factory):
+    """(checkpoint of ours, data set whose labels are nearly its detections) by name, images, the other's answers."""
+    folder = tmp_path_factory.mktemp("ours")
+    files = {}
+    for name, legacy in (("yolov8n", False), ("yolov8n", True), ("yolo11n", False)):
+        # what half precision keeps, because the official package reads the half-precision network
+        network = recipe.stir(build(name, legacy)).half().float()
+        network.names = {i: f"name {i}" for i in range(80)}
+        files[f"{name}-published" if legacy else name] = network
+    pairs = {}
+    for name, network in files.items():
+        path = folder / f"{name}.pt"
+        save_checkpoint(path, network, finished=True, train_args={"task": "detect", "imgsz": IMGSZ})
+        pairs[name] = str(path), str(label_with(YOLO(path), pictures, folder / name))
+    images = [str(p) for p in sorted((pictures / "images").iterdir())[:4]]
+    answers = job(folder / "answers", "use", pairs=list(pairs.values()), images=images, imgsz=IMGSZ)
+    return pairs, images, answers
+
+
+def label_with(yolo, pictures, folder):
+    """The pictures with labels that a network of random weights gets partly right."""
+    rng = np.random.default_rng(0)
+    shutil.copytree(pictures / "images", folder / "images")
+    (folder / "labels").mkdir()
+    for result in yolo.predict(str(folder / "images"), imgsz=IMGSZ, conf=0.3, verbose=False):
+        boxes = result.boxes.xywhn.numpy()[:30]
+        boxes[:, 2:] *= np.exp(rng.normal(0, 0.15, (len(boxes), 2)))
+        x1y1, x2y2 = (boxes[:, :2] - boxes[:, 2:] / 2).clip(0, 1), (boxes[:, :2] + boxes[:, 2:] / 2).clip(0, 1)
+        boxes = np.concatenate(((x1y1 + x2y2) / 2, x2y2 - x1y1), 1)
+        lines = [
+            f"{c:.0f} " + " ".join(f"{v:.6f}" for v in box)
+            for c, box in zip(result.boxes.cls.numpy(), boxes, strict=False)
+        ]
+        (folder / "labels" / f"{Path(result.path).stem}.txt").write_text("\n".join(lines) + "\n")
+    names = {i: f"name {i}" for i in range(80)}
+    content = {"path": str(folder), "train": "images", "val": "images", "names": names}
+    (folder / "data.yaml").write_text(json.dumps(content))
+    return folder / "data.yaml"
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolov8n-published", "yolo11n"])
+def test_official_package_reads_our_checkpoints(name, ours, recipe, tmp_path):
+    pairs, images, answers = ours
+    file, data = pairs[name]
+    raw, *boxes = arrays(answers / f"{name}.npz")
+    yolo = YOLO(file)
+    with torch.no_grad():
+        close(yolo.model(recipe.image(recipe.SHAPES["rectangular"]))[0].numpy(), raw, 1e-4)
+    for result, expected in zip(yolo.predict(images, imgsz=IMGSZ, conf=0.4, verbose=False), boxes, strict=True):
+        found = result.boxes.data.numpy()
+        assert found.shape == expected.shape
+        assert len(found) > 5
+        np.testing.assert_allclose(found[:, :4], expected[:, :4], atol=1e-2)  # pixels
+        np.testing.assert_allclose(found[:, 4], expected[:, 4], atol=1e-4)
+        np.testing.assert_array_equal(found[:, 5], expected[:, 5])
+    metrics = yolo.val(data=data, imgsz=IMGSZ, batch=4, workers=0, plots=False, verbose=False, project=str(tmp_path))
+    theirs = json.loads((answers / f"{name}.json").read_text())
+    assert theirs["names"] == {str(k): v for k, v in yolo.names.items()}
+    for key in ("metrics/mAP50(B)", "metrics/mAP50-95(B)", "metrics/recall(B)"):
+        assert metrics.results_dict[key] == pytest.approx(theirs[key], abs=1e-3), key
+    assert theirs["metrics/mAP50(B)"] > 0.2  # the labels come from this network
+
+
+# ---- checkpoints, the official package's to ours ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["yolov8n.yaml", "yolo11n.yaml"])
+def test_we_read_official_checkpoints(model, pictures, recipe, tmp_path):
+    """As they lie there while training goes on (with loss, optimiser, settings), stripped, and fused."""
+    job(tmp_path, "train", model=model, data=str(pictures / "data.yaml"), imgsz=64)
+    x = recipe.image(recipe.SHAPES["rectangular"])
+    for name in ("running", "finished", "running-fused", "finished-fused"):
+        read = load_checkpoint(tmp_path / f"{name}.pt")
+        with torch.no_grad():
+            close(read.network(x)[0].numpy(), arrays(tmp_path / f"{name}.npz")[0], 1e-5, name)
+        assert read.network.names == {0: "a", 1: "b", 2: "c"}
+        assert read.network.is_fused() == name.endswith("fused")
+        assert not read.can_resume
+    running = load_checkpoint(tmp_path / "running.pt")
+    assert running.content["optimizer"]["param_groups"]
+    assert (running.train_args["imgsz"], running.content["version"]) == (64, "8.3.0")
+    assert YOLO(tmp_path / "finished.pt").val(
+        data=str(pictures / "data.yaml"), imgsz=64, workers=0, plots=False, verbose=False, project=str(tmp_path)
+    )
+
+
+def test_official_checkpoints_of_other_tasks_are_named(tmp_path):
+    job(tmp_path, "others")
+    for file in tmp_path.glob("*.pt"):
+        with pytest.raises(CheckpointError, match=f"{file.stem}.*this version reads DetectionModel"):
+            load_checkpoint(file)

@@ -1,0 +1,75 @@
+"""What live.py asks of the official package: one job a process, `python official_side.py JOB.json`, answers as files.
+
+A job is {"do": name of a function below, "out": folder, ...its keyword arguments}. Numbers come back as .npz or .json.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import recipe
+import torch
+
+from ultralytics import YOLO
+from ultralytics.nn import tasks
+
+
+def forward(out, names):
+    """Outputs of networks that are built from the package's model files."""
+    for name in names:
+        torch.manual_seed(0)
+        model = tasks.DetectionModel(f"{name}.yaml", verbose=False)
+        state = {key: [*value.shape, str(value.dtype)] for key, value in model.state_dict().items()}
+        (out / f"{name}.json").write_text(json.dumps(state))
+        for dtype in ("float64", "float32"):
+            made = recipe.outputs(recipe._copy(model), recipe.DTYPES[dtype], lambda m: m.fuse(verbose=False))
+            np.savez(out / f"{name}-{dtype}.npz", **{key: value.numpy() for key, value in made.items()})
+
+
+def use(out, pairs, images, imgsz):
+    """Raw outputs, detections and validation with checkpoints of ours; each comes with a data set."""
+    for file, data in pairs:
+        name = Path(file).stem
+        with torch.no_grad():
+            raw = YOLO(file).model.float().eval()(recipe.image(recipe.SHAPES["rectangular"]))[0]
+        found = [r.boxes.data.numpy() for r in YOLO(file).predict(images, imgsz=imgsz, conf=0.4, verbose=False)]
+        np.savez(out / f"{name}.npz", raw.numpy(), *found)
+        metrics = YOLO(file).val(data=data, imgsz=imgsz, batch=4, workers=0, plots=False, verbose=False)
+        results = {key: float(value) for key, value in metrics.results_dict.items()}
+        (out / f"{name}.json").write_text(json.dumps(results | {"names": metrics.names}))
+
+
+def train(out, model, data, imgsz):
+    """One epoch; the checkpoint as it is while training goes on and the final one, and what they compute."""
+    yolo = YOLO(model)
+    yolo.add_callback("on_model_save", lambda trainer: shutil.copyfile(trainer.last, out / "running.pt"))
+    common = {"workers": 0, "plots": False, "amp": False, "verbose": False, "device": "cpu", "pretrained": False}
+    yolo.train(data=data, imgsz=imgsz, epochs=1, batch=2, project=str(out), name="run", **common)
+    shutil.copyfile(out / "run" / "weights" / "last.pt", out / "finished.pt")
+    x = recipe.image(recipe.SHAPES["rectangular"])
+    for name in ("running", "finished"):
+        network = YOLO(out / f"{name}.pt").model.float().eval()
+        with torch.no_grad():
+            np.savez(out / f"{name}.npz", network(x)[0].numpy())
+            np.savez(out / f"{name}-fused.npz", network.fuse(verbose=False)(x)[0].numpy())
+        torch.save({"model": network}, out / f"{name}-fused.pt")
+
+
+def others(out):
+    """Networks of the tasks that this project may not have."""
+    made = {
+        "segmentation": tasks.SegmentationModel("yolo11n-seg.yaml", verbose=False),
+        "pose estimation": tasks.PoseModel("yolo11n-pose.yaml", verbose=False),
+        "oriented boxes": tasks.OBBModel("yolo11n-obb.yaml", verbose=False),
+        "classification": tasks.ClassificationModel("yolo11n-cls.yaml", verbose=False),
+    }
+    for name, model in made.items():
+        torch.save({"model": model.half(), "version": "8.3.0"}, out / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    job = json.loads(Path(sys.argv[1]).read_text())
+    globals()[job.pop("do")](Path(job.pop("out")), **job)
