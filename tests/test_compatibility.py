@@ -23,7 +23,7 @@ def rows(page):
     return [cells for cells in found if not cells[0].startswith(("8.3.0", "---"))]
 
 
-def tests_of(cell):
+def named_in(cell):
     """(file, function) of every test that a cell names."""
     file, named = None, []
     for path, function in re.findall(r"\]\(\.\./(tests/[^)]+)\)|`(test_\w+)`", cell):
@@ -38,7 +38,7 @@ def test_every_difference_names_tests_that_exist():
     assert len(table) > 40
     for cells in table:
         assert len(cells) == 3, cells
-        named = tests_of(cells[2])
+        named = named_in(cells[2])
         assert named, cells
         for file, function in named:
             tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def test_every_difference_names_tests_that_exist():
 
 
 def test_both_languages_have_the_same_lines():
-    english, chinese = ([tests_of(cells[2]) for cells in rows(page)] for page in PAGES)
+    english, chinese = ([named_in(cells[2]) for cells in rows(page)] for page in PAGES)
     assert english == chinese
 
 

@@ -150,8 +150,8 @@ def _unknown_word(word: str) -> NoReturn:
         default = word_of(all_options()[word].default)
         raise UsageError(f"'{word}' needs a value: {word}={default if default != 'none' else '...'}")
     suffix = Path(word).suffix.lower()
-    if suffix in (".yaml", ".yml", ".pt") or Path(word).exists():
-        key = "model" if suffix == ".pt" else "data or model" if suffix else "source"
+    if suffix in (".yaml", ".yml", ".pt", ".safetensors") or Path(word).exists():
+        key = "model" if suffix in (".pt", ".safetensors") else "data or model" if suffix else "source"
         raise UsageError(f"'{word}' needs a word that says what it is for: {key.split()[0]}={word}")
     hint = did_you_mean(word, [*MODES, *TASKS, *_COMMANDS, *all_options()]) or "; `yolo help` shows what there is"
     raise UsageError(f"'{word}' is not a task, mode, command or option{hint}")

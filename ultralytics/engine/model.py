@@ -29,7 +29,8 @@ class YOLO:
     """A network with everything that can be done with it.
 
     Args:
-        model: a model file (`yolo11n.yaml`), a checkpoint (`best.pt`), or the name of a model file that ships.
+        model: a model file (`yolo11n.yaml`), a checkpoint (`best.pt`, `best.safetensors`), or the name of a model
+            file that ships.
         task: only detect in this version; a checkpoint knows its own.
         verbose: log the table of layers.
 

@@ -192,7 +192,7 @@ class BaseTrainer:
             self.model = self.get_model(cfg=self.resumed.network.yaml, weights=self.resumed.network)
             return
         weights, cfg = None, self.args.model
-        if str(cfg).endswith((".pt", ".pth")):
+        if str(cfg).endswith((".pt", ".pth", ".safetensors")):
             weights = load_checkpoint(cfg).network
             cfg = weights.yaml
         elif isinstance(self.args.pretrained, str | Path):
