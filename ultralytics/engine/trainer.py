@@ -468,7 +468,8 @@ class BaseTrainer:
 
     def _summary(self, seconds: float) -> None:
         epochs = self.epoch - self.start_epoch
-        lines = [f"\n{epochs} epochs in {seconds / 60:.1f} minutes. Results of the best weights:"]
+        spent = f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+        lines = [f"\n{epochs} epochs in {spent}. Results of the best weights:"]
         lines += [f"  {name.removeprefix('metrics/'):<16}{value:.4f}" for name, value in self.metrics.items()]
         kinds = [("best weights", self.best), ("last weights", self.last), ("history", self.csv)]
         if self.plots:
