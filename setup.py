@@ -10,7 +10,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 SAFETENSORS = "safetensors>=0.4.3"  # weights without pickle: YOLO("x.safetensors")
 COCO = "pycocotools>=2.0.8"  # COCO's own metrics: val(save_json=True)
-TEST = ["pytest>=8", "setuptools>=77", "scikit-learn>=1.3", "scipy>=1.11", SAFETENSORS, COCO]
+EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]  # torch.onnx.export, and running what it wrote
+TEST = ["pytest>=8", "setuptools>=77", "scikit-learn>=1.3", "scipy>=1.11", SAFETENSORS, COCO, *EXPORT]
 
 
 def version() -> str:
@@ -53,6 +54,7 @@ setup(
     extras_require={
         "safetensors": [SAFETENSORS],
         "coco": [COCO],
+        "export": EXPORT,
         "test": TEST,
         "dev": [*TEST, "ruff", "mypy", "types-PyYAML", "types-tqdm"],
     },

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ultralytics import YOLO
-from ultralytics.engine.record import read_results
 from ultralytics.engine.numerics import TrainingError
+from ultralytics.engine.record import read_results
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.checkpoint import load_checkpoint, read_safely
 from ultralytics.utils.files import yaml_load

@@ -3,13 +3,15 @@
 import copy
 import math
 import pickle
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import nn
 
-from ultralytics.nn.Addmodules import lookup
+from ultralytics.nn.Addmodules import akconv, lookup
 from ultralytics.nn.Addmodules.akconv import SHAPES, AKConv, C2f_AKConv, initial_shape
+from ultralytics.utils import LOGGER
 
 
 def _module(*args, seed=0, offsets=0.0, **options):
@@ -20,6 +22,17 @@ def _module(*args, seed=0, offsets=0.0, **options):
         m.p_conv.bias.uniform_(-1, 1).mul_(offsets)
         m.p_conv.weight.normal_(0, 0.3 * offsets)
     return m
+
+
+@contextmanager
+def _heard():
+    """What the log is told reaches pytest, also what it was told before."""
+    akconv._say_once.cache_clear()
+    LOGGER.propagate = True
+    try:
+        yield
+    finally:
+        LOGGER.propagate = False
 
 
 def _passes_through(m):
@@ -170,13 +183,8 @@ def test_compat_published_weighs_the_border_up_to_four_times():
 
 @pytest.mark.parametrize("compat", ["published", "tutorial"])
 def test_compat_is_announced_and_agrees_inside_the_map(compat, caplog):
-    from ultralytics.utils import LOGGER
-
-    LOGGER.propagate = True
-    try:
+    with _heard():
         old = _passes_through(_module(2, 2, 1, compat=compat))
-    finally:
-        LOGGER.propagate = False
     assert f"compat='{compat}' repeats the faults" in caplog.text
     new = _passes_through(_module(2, 2, 1))
     for m in (old, new):
@@ -188,6 +196,19 @@ def test_compat_is_announced_and_agrees_inside_the_map(compat, caplog):
         new.p_conv.bias.data.copy_(torch.tensor([0.5, 0.25]))
         wanted = new(x)[..., :5, :5]
     torch.testing.assert_close(old(x)[..., :5, :5], wanted)
+
+
+def test_options_that_are_off_by_default_are_told_once(monkeypatch):
+    texts = []
+    monkeypatch.setattr(LOGGER, "warning", texts.append)
+    akconv._say_once.cache_clear()
+    for _ in range(3):
+        AKConv(2, 2, 3)
+    assert texts == []
+    for _ in range(3):
+        AKConv(2, 2, 3, offset_lr=0.1)
+        AKConv(2, 2, 3, compat="published", offset_lr=0.5)
+    assert [text.split(" ")[2] for text in texts] == ["offset_lr=0.1", "compat='published'", "offset_lr=0.5"]
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.0])

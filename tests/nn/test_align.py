@@ -49,6 +49,39 @@ def test_an_exchanged_row_shows_the_place_of_the_others(tiny):
     assert aligned(tiny, other) == {j: j for j in range(8)}
 
 
+START = [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 1]]]
+CONV = [16, 3, 1]  # layers 2 and later have the same shapes
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        # the join reads the second of two equals
+        (
+            [[1, 1, "Conv", CONV], [[-1, 1], 1, "Concat", [1]]],
+            [[1, 1, "Conv", CONV], [1, 1, "Conv", CONV], [[-1, 1], 1, "Concat", [1]]],
+            {4: 3, 5: 4},
+        ),
+        # the join reads both, but one of them reads layer 2
+        (
+            [[1, 1, "Conv", CONV], [[-1, 2], 1, "Concat", [1]]],
+            [[2, 1, "Conv", CONV], [1, 1, "Conv", CONV], [[-2, -1, 2], 1, "Concat", [1]]],
+            {4: 3, 5: 4},
+        ),
+    ],
+    ids=["by who reads it", "by what it reads"],
+)
+def test_equal_rows_are_told_apart_by_the_graph(source, target, expected):
+    source, target = ({"nc": 3, "backbone": START, "head": rows} for rows in (source, target))
+    assert aligned(source, target) == {0: 0, 1: 1, 2: 2, **expected}
+
+
+def test_rows_of_the_head_meet_rows_of_the_head(tiny):
+    tiny["backbone"][2:] = [[-1, 1, "C2f", [16]]]
+    tiny["head"] = [[-1, 1, "C2f", [16]], [[-1], 1, "Detect", ["nc"]]]
+    assert aligned(tiny, {**tiny, "backbone": tiny["backbone"][:2]}) == {0: 0, 1: 1, 2: 3, 3: 4}
+
+
 @pytest.mark.parametrize(
     ("source", "target", "expected"),
     [

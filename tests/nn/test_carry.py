@@ -256,14 +256,15 @@ def test_the_inputs_of_a_concat_may_change_places(tiny, recipe):
     assert_computes_the_same(source, target, recipe)
 
 
-def test_another_convolution_takes_no_statistics(tiny):
+@pytest.mark.parametrize("row", [["Conv", [16, 5, 2]], ["DWConv", [16, 3, 2]]], ids=["kernel", "depthwise"])
+def test_another_convolution_takes_no_statistics(tiny, row):
     source = build(tiny)
-    nn.init.constant_(source.model[1].bn.running_mean, 7.0)
-    tiny["backbone"][1] = [-1, 1, "Conv", [16, 5, 2]]
+    nn.init.constant_(source.model[3].bn.running_mean, 7.0)
+    tiny["backbone"][3] = [-1, 1, *row]
     target = build(tiny)
     report = carry(source, target)
-    assert len(report.rows[1].new) == 6 and report.rows[1].source == 1
-    assert target.model[1].bn.running_mean.abs().max() < 7
+    assert len(report.rows[3].new) == 6 and report.rows[3].source == 3
+    assert target.model[3].bn.running_mean.abs().max() < 7
 
 
 # ---- heads -----------------------------------------------------------------------------------------------------------

@@ -1,8 +1,12 @@
 """Checkpoints: what is written is read back; what cannot be read is named. Hostile files: test_unpickle.py."""
 
 import copy
+import os
+import subprocess
 import sys
+import time
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,6 +93,29 @@ def test_a_failed_write_leaves_the_old_file(network, tmp_path, monkeypatch):
         save_checkpoint(path, network, finished=True)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir() if p.suffix not in (".yaml",)] == ["a.pt"], "no litter"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.01, 0.07, 0.2])
+def test_a_killed_process_leaves_a_whole_file(network, tmp_path, delay):
+    save_checkpoint(tmp_path / "net.pt", network, finished=True)
+    script = (
+        "from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint\n"
+        "net = load_checkpoint('net.pt').network\n"
+        "while True: save_checkpoint('a.pt', net, finished=True)\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=env)
+    try:
+        end = time.monotonic() + 120
+        while not (tmp_path / "a.pt").exists() and time.monotonic() < end and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(delay)
+    finally:
+        process.kill()
+        process.wait()
+    back = load_checkpoint(tmp_path / "a.pt").network.state_dict()
+    assert all(torch.equal(back[key], value) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("legacy", [True, False])

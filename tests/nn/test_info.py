@@ -5,6 +5,10 @@ import torch
 from torch import nn
 
 from ultralytics.nn import info
+from ultralytics.nn.Addmodules.acmix import ACmix
+from ultralytics.nn.Addmodules.akconv import AKConv
+from ultralytics.nn.Addmodules.dlka import DeformConv, deformable_LKA_Attention
+from ultralytics.nn.Addmodules.dlka3d import DeformConv3d
 from ultralytics.nn.modules import DFL
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
@@ -82,6 +86,60 @@ def test_arithmetic_of_layers(layer, shape, multiply_adds):
 def test_dfl_counts_as_a_convolution():
     net = nn.Sequential(nn.Conv2d(1, 64, 1, bias=False), nn.Flatten(2), DFL(16))
     assert info.get_flops(net, 32) == pytest.approx(2e-9 * 32 * 32 * (64 + 4 * 16))
+
+
+# Multiply-adds of the added modules on maps of H × W, by hand from the formulas of their papers.
+ADDED = {
+    # offsets 9 * 4 -> 10 maps, 4 a sample of 5 points and 4 channels, 20 -> 6 mixed, 4 a normalised value
+    "AKConv": (AKConv(4, 6, 5), lambda H, W: H * W * (36 * 10 + 4 * 20 + 20 * 6 + 4 * 6)),
+    "AKConv, stride": (AKConv(4, 6, 3, 2), lambda H, W: (H * W // 4) * (36 * 6 + 4 * 12 + 12 * 6 + 4 * 6)),
+    "AKConv, published": (AKConv(4, 2, 1, compat="published"), lambda H, W: H * W * (36 * 2 + 16 + 8 + 8)),
+    # three projections 4 -> 8, fc 12 -> 9 on each of 2 channels a head, position 2 -> 2;
+    # dep_conv 9 maps of 3 × 3 taps a value, scores and sum of 49 pixels a value
+    "ACmix": (ACmix(4, 8), lambda H, W: H * W * (3 * 32 + 12 * 9 * 2 + 2 * 2 + 8 * 81 + 2 * 49 * 8)),
+    "ACmix, stride": (
+        ACmix(4, 8, 5, 2, stride=2),
+        lambda H, W: H * W * (3 * 32 + 6 * 9 * 4 + 2 * 4) + (H * W // 4) * (8 * 81 + 2 * 25 * 8),
+    ),
+    # offsets 9 * 4 -> 18 maps, 4 a sample of 9 taps and 4 channels, 1 a tap and channel
+    "DeformConv": (DeformConv(4, 4), lambda H, W: H * W * (36 * 18 + 4 * 36 + 36)),
+    "DeformConv, groups": (DeformConv(4, 2, stride=2), lambda H, W: (H * W // 4) * (36 * 18 + 4 * 36 + 72)),
+    # three 1×1 convolutions, and 25 and 49 taps
+    "D-LKA": (
+        deformable_LKA_Attention(4),
+        lambda H, W: H * W * (3 * 16 + sum(4 * t * 2 * t + 4 * 4 * t + 4 * t for t in (25, 49))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_added_modules_count_by_formula(name):
+    layer, by_hand = nn.Sequential(ADDED[name][0]), ADDED[name][1]
+    layer.yaml = {"ch": 4}
+    for H, W in ((32, 32), (64, 96)):
+        assert info.get_flops(layer, (H, W)) == pytest.approx(2e-9 * by_hand(H, W), rel=1e-12)
+
+
+def test_volumes_count_by_formula():
+    m = DeformConv3d(2)
+    x = torch.zeros(2, 2, 3, 4, 5)
+    voxels = 2 * 3 * 4 * 5
+    # offsets 27 * 2 -> 81 volumes, 8 a sample of 27 taps and 2 channels, 1 a tap and channel
+    assert m.multiply_adds(tuple(x.shape), tuple(m(x).shape)) == voxels * (54 * 81 + 8 * 54 + 54)
+
+
+def test_what_counts_itself_is_counted_once_wherever_it_is():
+    added, conv = AKConv(4, 4, 3), nn.Conv2d(4, 4, 1)
+    alone, plain = (info.get_flops(nn.Sequential(m), 32) for m in (added, conv))
+    assert info.get_flops(nn.Sequential(conv, nn.Sequential(added), conv), 32) == pytest.approx(alone + 2 * plain)
+
+
+def test_networks_with_added_modules_count_their_parts():
+    base, added = (DetectionModel(f"{name}.yaml", verbose=False) for name in ("yolov8n", "yolov8n-ACmix-P5"))
+    m = added.model[22]  # on the coarsest map, 20 × 20 of 640 pixels
+    extra = m.multiply_adds((1, 256, 20, 20), (1, 256, 20, 20))
+    found = added.info(verbose=False)[3] - base.info(verbose=False)[3]
+    assert found == pytest.approx(2e-9 * extra, rel=1e-6)
 
 
 def test_rectangles_and_modules_that_need_a_large_map():

@@ -248,6 +248,31 @@ def test_feeds_of_registered_modules(tiny, added):
     assert {"Wide", "Same", "Told", "Conv"} <= set(known_names())
 
 
+def test_arguments_by_name_come_last(tiny, put_in, logged):
+    row = [-1, 2, "AKConv", [16, 2, {"shape": [[0, 0], [1, 1.5]], "offset_lr": 0.1, "compat": "None", "bias": True}]]
+    content = put_in(tiny, 3, row)
+    before = deepcopy(content)
+    layers, _ = parse_model(content, 3)
+    assert content == before
+    for m in layers[3]:  # each of the repeats
+        assert (m.num_param, m.stride, m.offset_lr, m.compat) == (2, 1, 0.1, None)
+        assert m.shape == [(0.0, 0.0), (1.0, 1.5)]
+        assert m.conv[0].bias is not None
+    assert any("16, 16, 2, {'shape': [[0, 0], [1, 1.5]], 'offset_lr': 0.1" in text for text in logged)
+    layers, _ = parse_model(put_in(tiny, 3, [-1, 1, "AKConv", [16, 5, {}]]), 3, verbose=False)
+    assert layers[3].num_param == 5
+
+
+def test_arguments_by_name_of_a_model_file(tmp_path, tiny_model_text):
+    file = tmp_path / "net.yaml"
+    text = tiny_model_text.replace("Conv, [128, 3, 2]]", "AKConv, [128, 3, 2, {shape: cross, offset_lr: 0.1}]]", 1)
+    file.write_text(text, encoding="utf-8")
+    m = DetectionModel(file, verbose=False)
+    assert (m.model[2].offset_lr, m.model[2].shape) == (0.1, [(0.0, 0.0), (0.0, -1.0), (-1.0, 0.0)])
+    again = DetectionModel(m.yaml, verbose=False)  # as a checkpoint does it
+    assert again.model[2].offset_lr == 0.1
+
+
 def test_standard_names_win(tiny, added):
     @added("c1", names=("Conv",))
     class Impostor(nn.Identity): ...
@@ -346,6 +371,26 @@ MISTAKES = [
         "wrong type",
         _row(2, [-1, 1, "Conv", [16, "three"]]),
         r"layer 2 .*Conv\(16, 16, 'three'\) fails: .*a row gives it",
+    ),
+    (
+        "a name for a standard module",
+        _row(2, [-1, 1, "C2f", [16, {"shortcut": True}]]),
+        r"layer 2 .*C2f takes its arguments by place; by name, \{'shortcut': True\}, only added modules do",
+    ),
+    (
+        "a name that is a number",
+        _row(2, [-1, 1, "AKConv", [16, 3, 2, {1: 2}]]),
+        r"layer 2 .*arguments by name are written \{name: value\}, such as \{bias: True\}, not \{1: 2\}",
+    ),
+    (
+        "a name the module does not have",
+        _row(2, [-1, 1, "AKConv", [16, 3, {"offset_rl": 0.1}]]),
+        r"layer 2 .*AKConv\(16, 16, 3, offset_rl=0.1\) fails: .*'offset_rl'.*The class takes \(inc: 'int'",
+    ),
+    (
+        "names before places",
+        _row(2, [-1, 1, "AKConv", [{"offset_lr": 0.1}, 16]]),
+        r"layer 2 .*AKConv needs the number of its output channels first",
     ),
     (
         "module refuses",

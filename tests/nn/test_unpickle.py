@@ -178,6 +178,43 @@ def test_changed_bytes_are_noticed(good, tmp_path):
         load_checkpoint(tmp_path / "bad.pt")
 
 
+def test_random_damage_is_an_error_of_its_own(good, tmp_path):
+    """Bytes of the pickle changed at random, with a checksum that fits: a CheckpointError, or a network."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(good) as source:
+        parts = {name: source.read(name) for name in source.namelist()}
+    root = next(name for name in parts if name.endswith("data.pkl"))
+    read = 0
+    for _ in range(80):
+        data = bytearray(parts[root])
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[place] = rng.integers(0, 256)
+        with zipfile.ZipFile(tmp_path / "bad.pt", "w") as out:
+            for name, value in parts.items():
+                out.writestr(name, bytes(data) if name == root else value)
+        try:
+            load_checkpoint(tmp_path / "bad.pt")
+            read += 1
+        except CheckpointError as e:
+            assert "bad.pt" in str(e)
+    assert read < 70  # most changes hit something that counts
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02}r\xff\xff\xff\xff.",  # a memo of four thousand million entries
+        b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b".",  # an empty byte array of a terabyte
+        b"\x80\x02\x82\x01.",  # something registered with copyreg
+    ],
+    ids=["memo", "byte array", "copyreg"],
+)
+def test_commands_that_take_memory_or_come_from_elsewhere(data, tmp_path):
+    archive(tmp_path / "bad.pt", data)
+    with pytest.raises(CheckpointError, match=r"damaged|no network"):
+        load_checkpoint(tmp_path / "bad.pt")
+
+
 def test_zip_bombs(good, tmp_path):
     with zipfile.ZipFile(good) as src, zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as out:
         for name in src.namelist():
@@ -220,6 +257,9 @@ def test_other_zip_files(parts, named, tmp_path):
 def test_no_file_and_no_archive(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.pt"):
         read_safely(tmp_path / "none.pt")
+    torch.save({"model": 1}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"before 1\.6"):
+        read_safely(tmp_path / "old.pt")
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(CheckpointError, match="not a whole"):
         read_safely(tmp_path / "text.pt")

@@ -161,6 +161,10 @@ def ours(recipe, pictures, tmp_path_factory):
         path = folder / f"{name}.pt"
         save_checkpoint(path, network, finished=True, train_args={"task": "detect", "imgsz": IMGSZ})
         pairs[name] = str(path), str(label_with(YOLO(path), pictures, folder / name))
+    # as it lies there while training goes on, with what a resumed run needs
+    running = folder / "running.pt"
+    save_checkpoint(running, network, finished=False, epoch=2, optimizer={"state": {}}, resume={"rng": torch.arange(3)})
+    pairs["running"] = str(running), pairs[name][1]
     images = [str(p) for p in sorted((pictures / "images").iterdir())[:4]]
     answers = job(folder / "answers", "use", pairs=list(pairs.values()), images=images, imgsz=IMGSZ)
     return pairs, images, answers
@@ -187,7 +191,7 @@ def label_with(yolo, pictures, folder):
     return folder / "data.yaml"
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolov8n-published", "yolo11n"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolov8n-published", "yolo11n", "running"])
 def test_official_package_reads_our_checkpoints(name, ours, recipe, tmp_path):
     pairs, images, answers = ours
     file, data = pairs[name]

@@ -1,13 +1,14 @@
 """Which layer of one network stands where which layer of another stands: the alignment behind `carry`.
 
 Two networks are two sequences of rows. A pair of rows is worth the more, the nearer their types, the more of their
-weights fit, and the more alike their place is: map size, backbone or head, and the rows that feed them. The alignment
-is the order-keeping choice of pairs of the greatest sum (Needleman and Wunsch 1970, with gaps that cost nothing). Who
-feeds a row is itself a matter of the alignment, so the choice is repeated until it no longer changes.
+weights fit, and the more alike their place is: map size, backbone or head, rows that feed them and that read them. The
+alignment is the order-keeping choice of pairs of the greatest sum (Needleman and Wunsch 1970, with gaps that cost
+nothing). Who feeds and reads a row is itself a matter of the alignment, so the choice is repeated until it stays.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,9 @@ ROUNDS = 5  # two are the rule; the bound is for networks in which two choices a
 # what a pair of rows is worth; only the order of the sums matters
 SAME_TYPE, RELATED_TYPE, REPLACED = 1.0, 0.5, 0.2
 FIT = 2.0  # times the share of weights that fit
-SAME_STRIDE, SAME_PART, SAME_SOURCES = 2.0, 0.2, 0.5  # another scale's widths must not win over the map size
+SAME_STRIDE, SAME_PART = 2.0, 0.2  # another scale's widths must not win over the map size
+SAME_WIRING = 0.5  # once for the rows that feed it, once for those that read it
 NO_WEIGHTS = 0.3  # rows without weights, such as Concat, only help to find one's way
-CUT = 0.5  # a weight that fits in part counts half
 
 Pair = tuple[str, nn.Module, str, nn.Module]  # name and module in the source, name and module in the target
 
@@ -68,9 +69,9 @@ def align_rows(source: Sequence[Row], target: Sequence[Row]) -> dict[int, int]:
     pairs: dict[int, int] = {}
     for _ in range(ROUNDS):
         before = pairs
-        feeders = _feeders(source, set(before.values())), _feeders(target, set(before))
+        theirs, ours = _wiring(source, set(before.values())), _wiring(target, set(before))
         worth = [
-            [a and a + SAME_SOURCES * _same_sources(feeders[0][i], feeders[1][j], before) for j, a in enumerate(line)]
+            [a and a + SAME_WIRING * _same_wiring(theirs[i], ours[j], before) for j, a in enumerate(line)]
             for i, line in enumerate(alike)
         ]
         pairs = {j: i for i, j in best_order(worth)}
@@ -168,7 +169,7 @@ _BARE = {object, nn.Module, nn.Sequential, nn.ModuleList}  # what these share sa
 
 def _fit(a: nn.Module, b: nn.Module) -> float:
     """Share of the elements of both that would be carried, 0 … 1."""
-    shared = 0.0
+    shared = 0
     for _, s, _, t in pair_modules(a, b):
         theirs, ours = own_tensors(s), own_tensors(t)
         if theirs and ours and fitting(s, t):
@@ -177,28 +178,34 @@ def _fit(a: nn.Module, b: nn.Module) -> float:
     return 2 * shared / total if total else 0.0
 
 
-def _overlap(a: Tensor, b: Tensor) -> float:
-    if a.shape == b.shape:
-        return a.numel()
+def _overlap(a: Tensor, b: Tensor) -> int:
     if a.ndim != b.ndim:
-        return 0.0
-    common = 1.0
-    for x, y in zip(a.shape, b.shape, strict=True):
-        common *= min(x, y)
-    return CUT * common
+        return 0
+    return math.prod(map(min, a.shape, b.shape))
 
 
-def _feeders(rows: Sequence[Row], known: set[int]) -> list[tuple[int, ...]]:
-    # for every row the nearest aligned rows it hears of: what stands between is new and mostly keeps what it is given
-    nearest: list[int] = []
+Wiring = tuple[set[int], set[int]]
+
+
+def _wiring(rows: Sequence[Row], known: set[int]) -> list[Wiring]:
+    # for every row the nearest aligned rows before and behind it: what stands between is new and mostly passes on
+    feeds: list[set[int]] = [set() for _ in rows]
+    reads: list[set[int]] = [set() for _ in rows]
     for i, row in enumerate(rows):
-        nearest.append(i if i in known else (nearest[row.sources[0]] if row.sources[0] >= 0 else -1))
-    return [tuple(nearest[x] if x >= 0 else -1 for x in row.sources) for row in rows]
+        feeds[i] = set().union(*({x} if x in known or x < 0 else feeds[x] for x in row.sources))
+    for i in range(len(rows) - 1, -1, -1):
+        for x in rows[i].sources:
+            if x >= 0:
+                reads[x] |= {i} if i in known else reads[i]
+    return list(zip(feeds, reads, strict=True))
 
 
-def _same_sources(s: tuple[int, ...], t: tuple[int, ...], pairs: dict[int, int]) -> float:
-    wanted = [pairs.get(x, x) if x >= 0 else -1 for x in t]
-    return len(set(s) & set(wanted)) / max(len(s), len(t))
+def _same_wiring(s: Wiring, t: Wiring, pairs: dict[int, int]) -> float:
+    total = 0.0
+    for theirs, ours in zip(s, t, strict=True):
+        wanted = {pairs.get(x, x) for x in ours}
+        total += len(theirs & wanted) / max(len(theirs | wanted), 1)
+    return total
 
 
 # ---- inside a row ----------------------------------------------------------------------------------------------------

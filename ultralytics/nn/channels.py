@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ultralytics.nn.align import Row
-from ultralytics.nn.modules import C2, C2PSA, C3, PSA, SPP, SPPF, Attention, C2f, Concat
+from ultralytics.nn.modules import C2, C2PSA, C3, PSA, SPP, SPPF, C2f, Concat
 
 if TYPE_CHECKING:  # tasks.py imports this file
     from ultralytics.nn.tasks import BaseModel
@@ -57,8 +57,6 @@ def block_parts(block: Any) -> dict[str, tuple[int, int]]:
         return {"cv2": (1, block.cv2.conv.in_channels // block.cv1.conv.out_channels)}
     if isinstance(block, C3):
         return {"cv3": (1, 2)}
-    if isinstance(block, Attention):
-        return {"qkv": (block.num_heads, 1)}
     return {}
 
 
@@ -95,7 +93,7 @@ def by_class_name(source: BaseModel, target: BaseModel) -> Channels:
     """Classes of one name, however written in capitals; by number where either has no names and both have as many."""
     theirs, ours = source.names, target.names
     if has_class_names(source) and has_class_names(target):
-        by_name = {_plain(name): i for i, name in reversed(theirs.items())}
+        by_name = {_plain(name): i for i, name in theirs.items()}
         known = [(by_name[_plain(name)], j) for j, name in ours.items() if _plain(name) in by_name]
     else:  # numbers are no names: 0 is another class in every data set, unless it is the same list
         known = [(i, i) for i in theirs] if len(theirs) == len(ours) else []

@@ -47,6 +47,8 @@ LICENSE = "AGPL-3.0-or-later"
 DOCS = "README.md and docs/ of this distribution"
 INTERFACE = (8, 3, 0)  # the version of ultralytics whose networks this distribution has
 _HISTORY = ("train_metrics", "train_results")
+# what records raise that are not what they should be
+_BROKEN = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _WHAT = {  # networks that a file may hold and that this version has not, in words
     "SegmentationModel": "a segmentation network",
     "PoseModel": "a network for pose estimation",
@@ -130,18 +132,28 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: the file is damaged, asks for code to be run, or holds something else than a known network.
     """
     path = Path(path)
-    if path.suffix == safetensors_file.SUFFIX:
-        state, content = safetensors_file.read(path)
-        network = _build(_Found.described(path, state, content))
-    else:
-        content = read_safely(path)
-        if not isinstance(content, dict):
-            content = {"model": content}
-        network = _build(_Found.pickled(path, content))
+    try:
+        found, content = _read(path)
+        network = _build(found)
+    except CheckpointError:
+        raise
+    except _BROKEN as e:
+        raise CheckpointError(f"{path} is damaged, its network cannot be built: {e}") from e
     train_args = content.get("train_args")
     known = {"ema", "model", "float32", "train_args", "network", "yaml", "names", "format"}
     rest = {k: v for k, v in content.items() if k not in known}
     return Checkpoint(path, network, dict(train_args) if isinstance(train_args, dict) else {}, rest)
+
+
+def _read(path: Path) -> tuple[_Found, dict[str, Any]]:
+    """What a file says of its network, and all that it holds."""
+    if path.suffix == safetensors_file.SUFFIX:
+        state, content = safetensors_file.read(path)
+        return _Found.described(path, state, content), content
+    content = read_safely(path)
+    if not isinstance(content, dict):
+        content = {"model": content}
+    return _Found.pickled(path, content), content
 
 
 def _save_description(path: str | Path, network: Any, finished: bool, content: dict[str, Any]) -> None:
@@ -254,6 +266,8 @@ def _classes(node: Inert) -> dict[int, str]:
     table = vars(layers).get("_modules", {}) if isinstance(layers, Inert) else {}
     found = {}
     for name, layer in table.items():
+        if not isinstance(layer, Inert):
+            continue
         # a row with repeats is a Sequential of equal modules
         inner = vars(layer).get("_modules", {}) if layer.path.endswith(".Sequential") else {}
         found[int(name)] = next(iter(inner.values()), layer).path
@@ -275,7 +289,7 @@ def _build(found: _Found) -> BaseModel:
         if not any(key.endswith(".bn.weight") for key in state):
             network.fuse(verbose=False)
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except (ModelFileError, RuntimeError, TypeError) as e:
+    except (ModelFileError, MemoryError, RuntimeError, ValueError) as e:
         problem = f"{found.path}: the weights do not fit the network that the file describes: {e}"
         raise CheckpointError(problem + found.remark()) from e
     if isinstance(found.names, Mapping):

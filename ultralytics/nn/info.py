@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ def get_flops(model: nn.Module, imgsz: int | list[int] | tuple[int, int] = 640) 
 
     Counts what 8.3.0 counts: two operations a multiply-add of convolutions and linear layers, eight a value of batch
     normalisation, and adaptive pooling; not activations, other pooling, attention's products and sampling.
+    A module with a method `multiply_adds(given, out) -> int`, which gets the shapes of its first input and its output,
+    counts itself and all that is inside it: so do AKConv, ACmix and D-LKA, with their sampling and attention.
     """
     H, W = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     side = max(int(max(getattr(model, "stride", torch.tensor([MIN_STRIDE])))), MIN_STRIDE)
@@ -83,7 +85,7 @@ def _multiply_adds(model: nn.Module, H: int, W: int) -> float:
         return hook
 
     modes = {m: m.training for m in model.modules()}
-    hooks = [m.register_forward_hook(add(rule)) for m in modes for kind, rule in _RULES if isinstance(m, kind)]
+    hooks = [m.register_forward_hook(add(rule)) for m, rule in _counted(model)]
     try:
         with torch.no_grad():
             model.eval()(image)
@@ -98,6 +100,23 @@ def _multiply_adds(model: nn.Module, H: int, W: int) -> float:
 def _input_channels(model: nn.Module) -> int:
     first = next(model.parameters())
     return (getattr(model, "yaml", None) or {}).get("ch") or (first.shape[1] if first.ndim > 1 else 3)
+
+
+def _counted(module: nn.Module) -> Iterator[tuple[nn.Module, Callable[[Any, Tensor, Tensor], float]]]:
+    """Modules that are counted, once each, with their rule; what is inside one that counts itself is left out."""
+    own = {m for m in module.modules() if callable(getattr(m, "multiply_adds", None))}
+    inside = {part for m in own for part in m.modules() if part is not m}
+    for m in module.modules():
+        if m in inside:
+            continue
+        if m in own:
+            yield m, _by_itself
+        else:
+            yield from ((m, rule) for kind, rule in _RULES if isinstance(m, kind))
+
+
+def _by_itself(m: Any, x: Tensor, y: Tensor) -> float:
+    return m.multiply_adds(tuple(x.shape), tuple(y.shape))
 
 
 def _conv(m: nn.Conv2d, x: Tensor, y: Tensor) -> float:

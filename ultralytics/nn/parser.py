@@ -186,7 +186,7 @@ class _Row:
 
     def build(self, scale: _Scale, legacy: bool) -> tuple[Any, int, list[Any]]:
         """The module, its output channels, and the arguments its class was called with."""
-        entry, args = self._entry(), [self._value(a) for a in self.args]
+        entry, (args, options) = self._entry(), self._arguments()
         if self.name == "C3k2" and scale.letter and scale.letter in _C3K_SCALES:
             args[1:2] = [True]
         c1: int | list[int] = self.inputs[0] if len(self.inputs) == 1 else self.inputs
@@ -199,13 +199,24 @@ class _Row:
         calls: list[list[Any]] = []
         for _ in range(1 if entry.takes_repeats else self.n):
             calls.append([x for word in entry.feed for x in (rest if word == "*args" else [values[word]])])
-            copies.append(self._instance(entry, calls[-1]))
+            copies.append(self._instance(entry, calls[-1], options))
             values["c1"] = c2  # a further copy reads what the one before it gives
         layer: Any = copies[0] if len(copies) == 1 else nn.Sequential(*copies)
         layer.type = f"{entry.cls.__module__}.{entry.cls.__qualname__}"
         if entry.feed == ("*args",) and isinstance(getattr(copies[-1], "out_channels", None), int):
             c2 = copies[-1].out_channels  # nn.Conv2d and its like say so themselves
-        return layer, c2, calls[0]
+        return layer, c2, [*calls[0], options] if options else calls[0]
+
+    def _arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """The row's arguments by place, and those by name: a mapping at the end, such as {offset_lr: 0.1}."""
+        places, names = self.args, {}
+        if places and isinstance(places[-1], Mapping):
+            *places, names = places
+            if self.name in _STANDARD or self.name.startswith("nn."):
+                raise self._error(f"{self.name} takes its arguments by place; by name, {names}, only added modules do")
+            if not all(isinstance(name, str) for name in names):
+                raise self._error(f"arguments by name are written {{name: value}}, such as {{bias: True}}, not {names}")
+        return [self._value(a) for a in places], {name: self._value(a) for name, a in names.items()}
 
     def _entry(self) -> Addmodules.Entry:
         if self.name in _STANDARD:
@@ -253,13 +264,14 @@ class _Row:
             return tells(c1, args)
         return c1 if isinstance(c1, int) else c1[0]
 
-    def _instance(self, entry: Addmodules.Entry, call: list[Any]) -> nn.Module:
+    def _instance(self, entry: Addmodules.Entry, call: list[Any], options: Mapping[str, Any]) -> nn.Module:
         name = entry.cls.__name__
         try:
-            return entry.cls(*call)
+            return entry.cls(*call, **options)
         except Exception as e:  # whatever a constructor raises, the user needs to know the row
+            written = ", ".join([*map(repr, call), *(f"{key}={value!r}" for key, value in options.items())])
             raise self._error(
-                f"{name}({', '.join(map(repr, call))}) fails: {e or type(e).__name__}. "
+                f"{name}({written}) fails: {e or type(e).__name__}. "
                 f"The class takes {inspect.signature(entry.cls)}, a row gives it ({', '.join(entry.feed)})"
             ) from e
 

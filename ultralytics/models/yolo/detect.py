@@ -62,10 +62,11 @@ class DetectionTrainer(BaseTrainer):
         return data
 
     def get_model(self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True) -> BaseModel:
-        model = DetectionModel(cfg, nc=self.data["nc"], verbose=verbose and RANK in (-1, 0))
+        verbose = verbose and RANK in (-1, 0)
+        model = DetectionModel(cfg, nc=self.data["nc"], verbose=verbose)
         if weights is not None:
             model.names = self.data["names"]  # class rows are carried by name
-            model.load(weights)
+            model.load(weights, verbose=verbose)
         return model
 
     def get_dataloader(self, dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:

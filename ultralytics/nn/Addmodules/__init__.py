@@ -28,7 +28,7 @@ from typing import TypeVar
 
 T = TypeVar("T", bound=type)
 _WORDS = ("c1", "c2", "n", "*args", "ch", "legacy")
-_SHIPPED = ("akconv", "acmix", "dlka", "head")  # one file a paper, and heads; imported when the registry is first asked
+_SHIPPED = ("akconv", "acmix", "dlka", "dlka3d", "head")  # papers and heads; imported when the registry is asked
 
 
 class RegistryError(ValueError):

@@ -95,7 +95,7 @@ class ACmix(nn.Module):
         weights, biases = self._projections()
         q, k, v, maps = (self._maps(F.linear(rows, w, b), B, H, W) for w, b in zip(weights, biases, strict=True))
         k = k - self._position(H, W).to(k.dtype).repeat(1, self.head, 1, 1)
-        q, k, v = (z.unflatten(1, (self.head, self.head_dim)) for z in (q, k, v))
+        q, k, v = (z.view(B, self.head, self.head_dim, H, W) for z in (q, k, v))
         attention = window_attention(q, k, v, self.kernel_att, self.dilation, self.stride).flatten(1, 2)
         conv = self.dep_conv
         return attention + F.conv2d(
@@ -120,13 +120,27 @@ class ACmix(nn.Module):
 
     def _position(self, H: int, W: int) -> Tensor:
         """conv_p of the map of positions, (1, d, H, W)."""
-        dtype, device = self.conv_p.weight.dtype, self.conv_p.weight.device
-        across = torch.linspace(-1, 1, W, dtype=dtype, device=device).expand(H, W)
-        down = torch.linspace(-1, 1, H, dtype=dtype, device=device).unsqueeze(1).expand(H, W)
-        return self.conv_p(torch.stack((across, down)).unsqueeze(0))
+        like = self.conv_p.weight
+        across, down = _from_minus_one_to_one(W, like).expand(H, W), _from_minus_one_to_one(H, like)
+        return self.conv_p(torch.stack((across, down.view(-1, 1).expand(H, W))).unsqueeze(0))
+
+    def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
+        """The paper's formulas, not the fewer of `forward`; two a tap and value for attention; see info.get_flops."""
+        B, inc, H, W = given
+        _, outc, h, w = out
+        projections = 3 * inc * outc + self.fc.weight.numel() * self.head_dim
+        position = self.conv_p.weight.numel() * H * W  # the same for the whole batch
+        mixing = self.dep_conv.weight.numel() + 2 * self.kernel_att**2 * outc
+        return B * (H * W * projections + h * w * mixing) + position
 
     def extra_repr(self) -> str:
         return f"kernel_att={self.kernel_att}, head={self.head}, stride={self.stride}, dilation={self.dilation}"
+
+
+def _from_minus_one_to_one(size: int, like: Tensor) -> Tensor:
+    """torch.linspace(-1, 1, size) in `like`'s type, -1 for size 1; that function is wrong there in ONNX files."""
+    line = torch.arange(size, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
+    return (2 * line / (size - 1 + 1 // size) - 1).to(like.dtype)
 
 
 @register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Bottleneck_ACmix, [256]]  # channels, shortcut")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import torch
@@ -39,7 +40,8 @@ _PAPER = "AKConv / LDConv, arXiv 2311.11587"
     "c1, c2, *args",
     names=("LDConv",),
     paper=_PAPER,
-    usage="[-1, 1, AKConv, [256, 5, 2]]  # channels, sampling points (any number), stride; in place of a Conv",
+    usage="[-1, 1, AKConv, [256, 5, 2]]  # channels, sampling points (any number), stride; in place of a Conv; "
+    "options by name come last: [256, 5, 2, {shape: cross, offset_lr: 0.1}]",
 )
 class AKConv(nn.Module):
     """Convolution with `num_param` freely placed taps, batch normalisation and SiLU; (B, inc, H, W) -> (B, outc, h, w).
@@ -80,8 +82,10 @@ class AKConv(nn.Module):
         nn.init.zeros_(self.p_conv.weight)
         self.shape = initial_shape(num_param, shape)
         if compat:
-            LOGGER.warning(
-                f"AKConv with compat='{compat}' repeats the faults of that code; use it for old results only"
+            _say_once(f"AKConv with compat='{compat}' repeats the faults of that code; use it for old results only")
+        if offset_lr != 1:
+            _say_once(
+                f"AKConv with offset_lr={offset_lr} scales the gradient of its offsets; the paper's results have 1"
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,7 +101,8 @@ class AKConv(nn.Module):
         """(B, C, N, h, w) samples through the (N, 1) convolution: 1×1 over C * N channels, in memory's order."""
         conv = self.conv[0]
         assert isinstance(conv, nn.Conv2d), "the first part of conv mixes the samples"
-        B, C, N, h, w = samples.shape
+        B, _, _, h, w = samples.shape
+        C, N = conv.in_channels, self.num_param  # numbers also where a traced graph knows no sizes
         if samples.stride(1) == 1:  # channels lie innermost: one row of N * C numbers a pixel
             flat, weight = samples.permute(0, 3, 4, 2, 1).reshape(-1, N * C), conv.weight.transpose(1, 2)
             return F.linear(flat, weight.flatten(1), conv.bias).view(B, h, w, -1).permute(0, 3, 1, 2)
@@ -112,6 +117,13 @@ class AKConv(nn.Module):
         # not a buffer: half() would round it, and a checkpoint's keys are fixed
         start = torch.tensor(self.shape, dtype=like.dtype, device=like.device).t().reshape(2, -1, 1, 1)  # (2, N, 1, 1)
         return (torch.stack((row, column)).unsqueeze(1) + start).flatten(0, 1)
+
+    def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
+        """Offsets, four a bilinear sample, mixing, normalisation; see info.get_flops."""
+        B, outc, h, w = out
+        inc, N = given[1], self.num_param
+        norm = 4 * outc if isinstance(self.conv[1], nn.BatchNorm2d) else 0
+        return B * h * w * (self.p_conv.weight.numel() + 4 * inc * N + inc * N * outc + norm)
 
     def extra_repr(self) -> str:
         return f"num_param={self.num_param}, stride={self.stride}, offset_lr={self.offset_lr}, compat={self.compat}"
@@ -192,6 +204,11 @@ def _line(num_param: int) -> list[tuple[float, float]]:
 
 # name -> points; "default" is the paper's, from the pixel to the right and down; the others lie round the pixel
 SHAPES = {"default": _rows_of_points, "square": _square, "cross": _cross, "diamond": _diamond, "line": _line}
+
+
+@cache
+def _say_once(text: str) -> None:
+    LOGGER.warning(text)  # options that are off by default; a network has many layers, and is built more than once
 
 
 class _ScaleGradient(torch.autograd.Function):

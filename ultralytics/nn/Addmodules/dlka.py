@@ -60,6 +60,12 @@ class DeformConv(nn.Module):
 
         return deform_conv2d(x, offset, weight, None, self.stride, self.padding, self.dilation)
 
+    def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
+        """Offsets, four a bilinear sample, and the filters; see info.get_flops."""
+        B, C, h, w = out
+        kernel = self.deform_conv.weight
+        return B * h * w * (self.offset_net.weight.numel() + 4 * C * kernel[0, 0].numel() + kernel.numel())
+
 
 @register("c1", paper=_PAPER, usage="[-1, 1, deformable_LKA, []]  # the gate alone, keeps the channels")
 class deformable_LKA(nn.Module):

@@ -37,8 +37,7 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int
     _check(q, k, v, window)
     B, n, d, H, W = q.shape
     h, w = (H - 1) // stride + 1, (W - 1) // stride + 1
-    th, tw = min(TILE, h), min(TILE, w)
-    th, tw = _even_tile(h, th), _even_tile(w, tw)
+    th, tw = (TILE, TILE) if torch.onnx.is_in_onnx_export() else (_even_tile(h), _even_tile(w))
     reach = dilation * (window // 2)
     query_rows, key_rows = _tile_lines(H, h, th, stride, reach, q.device)
     query_columns, key_columns = _tile_lines(W, w, tw, stride, reach, q.device)
@@ -75,9 +74,9 @@ def window_attention_reference(
 
 def reflect(index: Tensor, size: int) -> Tensor:
     """Fold any integers into [0, size): numpy's "reflect" padding, which does not repeat the border itself."""
-    period = max(2 * (size - 1), 1)
+    period = torch.full_like(index, 2 * (size - 1) + 1 // size)  # 1 for size 1; no comparison: it ends up in ONNX files
     index = index % period
-    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
+    return torch.minimum(index, period - index)
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, window: int) -> None:
@@ -90,9 +89,9 @@ def _check(q: Tensor, k: Tensor, v: Tensor, window: int) -> None:
         )
 
 
-def _even_tile(size: int, tile: int) -> int:
-    """Side that cuts `size` into as many tiles as `tile` does, with the least overhang: 20 into 7 + 7 + 6."""
-    number = -(-size // tile)
+def _even_tile(size: int) -> int:
+    """Side that cuts `size` into as many tiles as TILE does, with the least overhang: 20 into 7 + 7 + 6."""
+    number = -(-size // min(TILE, size))
     return -(-size // number)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from ultralytics.nn.ops import rows
+from ultralytics.nn.ops.onnx_form import grid_samples, wants_grid_sample
 
 Pair = tuple[int, int]
 SPREAD_PARTS = 2  # the widest array of a chunk, the products that are spread, is made in this many parts
@@ -51,6 +52,8 @@ def deform_conv2d_depthwise(
     offset = offset.to(torch.promote_types(dtype, offset.dtype))
     with torch.autocast(device_type=x.device.type, enabled=False):
         args = (x.to(dtype), offset, weight.to(dtype))
+        if wants_grid_sample():
+            return _by_grid_sample(*args, geometry).to(x.dtype)
         if not rows.supported(x):
             return deform_conv2d_reference(*args, stride=stride, padding=padding, dilation=dilation).to(x.dtype)
         if rows.wants_function(x, offset, weight):
@@ -70,9 +73,7 @@ def deform_conv2d_reference(
     """As torchvision.ops.deform_conv2d without mask and bias, for weight (O, C/groups, kh, kw); dtypes as they come."""
     g = _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation))
     B, C = x.shape[:2]
-    pixel_row, pixel_column, tap_row, tap_column = g.starts(offset)
-    row = (offset[:, 0::2] + (tap_row.view(-1, 1) + pixel_row.t()).view(g.T, g.h, g.w)).clamp(-1, g.H)  # (B, T, h, w)
-    column = (offset[:, 1::2] + (tap_column.view(-1, 1) + pixel_column.t()).view(g.T, g.h, g.w)).clamp(-1, g.W)
+    row, column = _clamped_points(offset, g)
     top, left = row.detach().floor(), column.detach().floor()
     fy, fx = row - top, column - left
     flat = x.flatten(2)
@@ -94,6 +95,19 @@ def deform_conv2d_reference(
     samples = samples.reshape(B, groups, weight.shape[1] * g.T, g.h * g.w)
     filters = weight.reshape(1, groups, weight.shape[0] // groups, -1)
     return (filters @ samples).reshape(B, weight.shape[0], g.h, g.w)
+
+
+def _clamped_points(offset: Tensor, g: _Geometry) -> tuple[Tensor, Tensor]:
+    """Rows and columns (B, T, h, w) of all samples, those that lie far outside moved to where zeros begin."""
+    pixel_row, pixel_column, tap_row, tap_column = g.starts(offset)
+    row = offset[:, 0::2] + (tap_row.view(-1, 1) + pixel_row.t()).view(g.T, g.h, g.w)
+    column = offset[:, 1::2] + (tap_column.view(-1, 1) + pixel_column.t()).view(g.T, g.h, g.w)
+    return row.clamp(-1, g.H), column.clamp(-1, g.W)
+
+
+def _by_grid_sample(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
+    samples = grid_samples(x, *_clamped_points(offset.to(x.dtype), g), "zeros")  # (B, C, T, h, w)
+    return (samples * weight.view(-1, g.T, 1, 1)).sum(2)
 
 
 class _Geometry:
@@ -119,8 +133,9 @@ class _Geometry:
     def starts(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rows and columns of the output's pixels in the map, (h*w, 1) each, and what a tap adds to them, (T,) each."""
         (sy, sx), (py, px), (dy, dx) = self.stride, self.padding, self.dilation
-        pixel, tap = torch.arange(self.h * self.w, device=like.device), torch.arange(self.T, device=like.device)
-        row, column = pixel.div(self.w, rounding_mode="floor") * sy - py, pixel % self.w * sx - px
+        tap = torch.arange(self.T, device=like.device)
+        row = (torch.arange(self.h, device=like.device) * sy - py).view(-1, 1).expand(self.h, self.w).reshape(-1)
+        column = (torch.arange(self.w, device=like.device) * sx - px).expand(self.h, self.w).reshape(-1)
         tap_row, tap_column = tap.div(self.kw, rounding_mode="floor") * dy, tap % self.kw * dx
         row, column, tap_row, tap_column = (t.to(like.dtype) for t in (row, column, tap_row, tap_column))
         return row.view(-1, 1), column.view(-1, 1), tap_row, tap_column

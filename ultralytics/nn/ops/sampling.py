@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from ultralytics.nn.ops import rows
+from ultralytics.nn.ops.onnx_form import grid_samples, wants_grid_sample
 
 
 def sample_points(x: Tensor, points: Tensor) -> Tensor:
@@ -31,6 +32,9 @@ def sample_points(x: Tensor, points: Tensor) -> Tensor:
     dtype = torch.promote_types(x.dtype, torch.float32)
     points = points.to(torch.promote_types(dtype, points.dtype))
     with torch.autocast(device_type=x.device.type, enabled=False):
+        if wants_grid_sample():
+            row, column = points.to(dtype).chunk(2, 1)
+            return grid_samples(x.to(dtype), row, column, "border").to(x.dtype)
         if not rows.supported(x):
             return sample_points_reference(x.to(dtype), points).to(x.dtype)
         if rows.wants_function(x, points):

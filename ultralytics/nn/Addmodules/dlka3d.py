@@ -1,0 +1,101 @@
+"""D-LKA for volumes: the 3-D twin of dlka.py, with trilinear sampling and three offsets a tap.
+
+Azad, Niggemeier, Hüttemann, Kazerouni, Aghdam, Velichko, Bagci, Merhof 2023, arXiv 2309.00121. Formulas, kernels and
+names are those of the 2-D blocks, with a depth before rows and columns: 5×5×5, then 7×7×7 of dilation 3, both depthwise.
+For volumes such as CT scans in networks of your own; the networks of model files are 2-D and take dlka.py's blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ultralytics.nn.Addmodules import register
+from ultralytics.nn.ops.deform3d import deform_conv3d_depthwise
+
+_TRILINEAR = 8  # multiply-adds that read one value between eight voxels
+
+
+class DeformConv3d(nn.Module):
+    """Depthwise deformable convolution of volumes that finds its offsets itself; (B, channels, D, H, W), no bias.
+
+    Args:
+        channels: channels in and out.
+        kernel_size, padding, stride, dilation: of both the offsets' convolution and the filters.
+        bias: whether the offsets' convolution has a bias.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: Sequence[int] = (3, 3, 3),
+        padding: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        kd, kh, kw = kernel_size
+        self.offset_net = nn.Conv3d(channels, 3 * kd * kh * kw, (kd, kh, kw), stride, padding, dilation, bias=bias)
+        # holds the filters, for the key; forward reads them, the module itself is never called
+        self.deform_conv = nn.Conv3d(channels, channels, (kd, kh, kw), groups=channels, bias=False)
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return deform_conv3d_depthwise(
+            x,
+            self.offset_net(x),
+            self.deform_conv.weight,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+        )
+
+    def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
+        """Offsets, eight a trilinear sample, one a tap and value; see info.get_flops."""
+        B, C, d, h, w = out
+        taps = self.deform_conv.weight[0].numel()
+        return B * d * h * w * (self.offset_net.weight.numel() + (_TRILINEAR + 1) * C * taps)
+
+
+class deformable_LKA3d(nn.Module):
+    """The input times its deformable large-kernel attention map; (B, dim, D, H, W), shape kept."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv0 = DeformConv3d(dim, (5, 5, 5), padding=2)
+        self.conv_spatial = DeformConv3d(dim, (7, 7, 7), padding=9, dilation=3)
+        self.conv1 = nn.Conv3d(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.conv1(self.conv_spatial(self.conv0(x)))
+
+
+@register(
+    "c1",
+    paper="Deformable Large Kernel Attention, arXiv 2309.00121",
+    usage="deformable_LKA_Attention3d(channels)  # volumes (B, C, D, H, W), in Python only: model files are 2-D",
+)
+class deformable_LKA_Attention3d(nn.Module):
+    """Residual attention block round deformable_LKA3d; (B, d_model, D, H, W), shape kept."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.proj_1 = nn.Conv3d(d_model, d_model, 1)
+        self.activation = nn.GELU()
+        self.spatial_gating_unit = deformable_LKA3d(d_model)
+        self.proj_2 = nn.Conv3d(d_model, d_model, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 5:  # nn.Conv3d would read four numbers as a volume without a batch
+            raise ValueError(
+                f"{type(self).__name__} takes volumes (B, C, D, H, W), not {tuple(x.shape)}; "
+                "for maps, and so in every model file, there is deformable_LKA_Attention"
+            )
+        return x + self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x))))
+
+    def start_as_identity(self) -> None:
+        """Let the block change nothing for now, because it is new in a trained network; see nn/carry.py."""
+        for parameter in self.proj_2.parameters():
+            nn.init.zeros_(parameter)
