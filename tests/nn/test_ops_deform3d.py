@@ -52,9 +52,10 @@ def test_reference_equals_loops():
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("chunk", [rows.CHUNK_VALUES, 40])
-def test_equals_the_reference_and_its_gradients(case, chunk, monkeypatch):
+@pytest.mark.parametrize("reach", [2.0, 0.0], ids=["between", "at voxels"])
+def test_equals_the_reference_and_its_gradients(case, chunk, reach, monkeypatch):
     monkeypatch.setattr(rows, "CHUNK_VALUES", chunk)
-    inputs, options = _inputs(*case)
+    inputs, options = _inputs(*case, reach=reach)
     found, expected = deform_conv3d_depthwise(*inputs, **options), deform_conv3d_reference(*inputs, **options)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
     grad = torch.randn_like(found)

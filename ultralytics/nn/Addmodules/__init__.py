@@ -12,7 +12,7 @@ The text is the call that a model-file row is turned into:
     c1     channels that come in
     c2     channels that go out: the row's first argument, scaled by the model's width and rounded up to a multiple of 8
     n      the row's repeats, scaled by the model's depth; without it a repeated row becomes a Sequential of copies
-    *args  the row's other arguments as written
+    *args  the row's other arguments as written; a mapping at their end, {offset_lr: 0.1}, is given to the class by name
     ch     list of the channels of all inputs, for a head
     legacy whether the network has YOLOv8's class branch rather than YOLO11's, for a head
 A feed without c2 says that the module keeps the channel count, or, where the class has a method

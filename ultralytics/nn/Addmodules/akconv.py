@@ -129,7 +129,9 @@ class AKConv(nn.Module):
         return f"num_param={self.num_param}, stride={self.stride}, offset_lr={self.offset_lr}, compat={self.compat}"
 
 
-@register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Bottleneck_AKConv, [256]]  # channels, shortcut")
+@register(
+    "c1, c2, *args", paper=_PAPER, usage="[-1, 1, Bottleneck_AKConv, [256, True, {num_param: 5}]]  # channels, shortcut"
+)
 class Bottleneck_AKConv(Bottleneck):
     """Bottleneck whose second convolution is an AKConv with `num_param` points: AKConv in a residual branch."""
 

@@ -1,7 +1,7 @@
 """D-LKA for volumes: the 3-D twin of dlka.py, with trilinear sampling and three offsets a tap.
 
 Azad, Niggemeier, Hüttemann, Kazerouni, Aghdam, Velichko, Bagci, Merhof 2023, arXiv 2309.00121. Formulas, kernels and
-names are those of the 2-D blocks, with a depth before rows and columns: 5×5×5, then 7×7×7 of dilation 3, both depthwise.
+names are those of the 2-D blocks, with depth before rows and columns: 5×5×5, then 7×7×7 of dilation 3, depthwise both.
 For volumes such as CT scans in networks of your own; the networks of model files are 2-D and take dlka.py's blocks.
 """
 

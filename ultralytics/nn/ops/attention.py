@@ -37,10 +37,14 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int
     _check(q, k, v, window)
     B, n, d, H, W = q.shape
     h, w = (H - 1) // stride + 1, (W - 1) // stride + 1
-    th, tw = (TILE, TILE) if torch.onnx.is_in_onnx_export() else (_even_tile(h), _even_tile(w))
+    exports = torch.onnx.is_in_onnx_export()
+    # an exported graph serves all sizes: its tiles cannot follow that of the map
+    th, tw = (TILE, TILE) if exports else (_even_tile(h), _even_tile(w))
+    # the newer exporter takes a count of 1 for a constant, so there is always a second tile, which is cut off again
+    spare = TILE if exports and torch.compiler.is_compiling() else 0
     reach = dilation * (window // 2)
-    query_rows, key_rows = _tile_lines(H, h, th, stride, reach, q.device)
-    query_columns, key_columns = _tile_lines(W, w, tw, stride, reach, q.device)
+    query_rows, key_rows = _tile_lines(H, h + spare, th, stride, reach, q.device)
+    query_columns, key_columns = _tile_lines(W, w + spare, tw, stride, reach, q.device)
     queries = _gather_tiles(q, query_rows, query_columns)
     keys, values = _gather_tiles(k, key_rows, key_columns), _gather_tiles(v, key_rows, key_columns)
     seen_rows = _visible(th, stride, window, dilation, q.device)
@@ -48,7 +52,7 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int
     seen = seen_rows[:, None, :, None] & seen_columns[None, :, None, :]  # (th, tw, key rows, key columns)
     hidden = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
     out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=hidden.view(th * tw, -1))
-    out = out.transpose(1, 2).view(B, query_rows.shape[0], query_columns.shape[0], th, tw, n * d)
+    out = out.transpose(1, 2).reshape(B, query_rows.shape[0], query_columns.shape[0], th, tw, n * d)
     out = out.transpose(2, 3).reshape(B, query_rows.numel(), query_columns.numel(), n, d)
     return out[:, :h, :w].permute(0, 3, 4, 1, 2)
 

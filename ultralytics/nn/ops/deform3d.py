@@ -22,7 +22,6 @@ from ultralytics.nn.ops import rows
 
 Triple = tuple[int, int, int]
 CORNERS = tuple(itertools.product((0, 1), repeat=3))  # steps in depth, row, column from a sample's first voxel
-VALUES_PER_SAMPLE = 3  # arrays of a chunk that hold C values a sample, at their most in the backward pass
 
 
 def deform_conv3d_depthwise(
@@ -105,6 +104,11 @@ class _Geometry:
         return self.out[0] * self.out[1] * self.out[2]
 
     @property
+    def values_per_voxel(self) -> int:
+        """What the backward pass holds at once for one output voxel: samples, their gradient, corners and weights."""
+        return self.T * (2 * self.C + 2 * len(CORNERS))
+
+    @property
     def framed(self) -> Triple:
         """Size of the volume with a frame of zeros, one voxel wide."""
         D, H, W = self.volume
@@ -151,7 +155,7 @@ def _reference(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tenso
         at = [low[i] + corner[i] for i in range(3)]
         share, inside, index = None, None, None
         for i in range(3):
-            near = 1 - (point[i] - at[i]).abs()
+            near = point[i] - low[i] if corner[i] else 1 - (point[i] - low[i])
             share = near if share is None else share * near
             within = (at[i] >= 0) & (at[i] < g.volume[i])
             inside = within if inside is None else inside & within
@@ -205,7 +209,7 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     offsets = offset.flatten(2).transpose(1, 2).reshape(total, 3 * g.T).contiguous()
     images = torch.arange(0, g.B * g.frame, g.frame, dtype=torch.int32, device=x.device)  # each one's first row
     images = images.view(-1, 1).expand(-1, g.num_voxels).reshape(-1, 1)
-    step = rows.chunk_length(VALUES_PER_SAMPLE * g.T * g.C, total)
+    step = rows.chunk_length(g.values_per_voxel, total)
     out = []
     for p in range(0, total, step):
         at = slice(p, p + step) if step < total else slice(None)
@@ -242,7 +246,7 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
     offsets, grads = offset.flatten(2).transpose(1, 2), grad.flatten(2).transpose(1, 2)
     grad_tables, grad_taps = torch.zeros_like(tables), torch.zeros_like(taps)
     grad_offset = torch.empty(g.B, g.num_voxels, 3 * g.T, dtype=offset.dtype, device=offset.device)
-    step = rows.chunk_length(VALUES_PER_SAMPLE * g.T * g.C, g.num_voxels)
+    step = rows.chunk_length(g.values_per_voxel, g.num_voxels)
     bags = torch.arange(step * g.T, dtype=torch.int32, device=x.device).repeat_interleave(8)
     for b in range(g.B):
         for p in range(0, g.num_voxels, step):
