@@ -1,7 +1,9 @@
 """Devices, seeds, moving average, early stopping."""
 
 import math
+import platform
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from ultralytics.utils.torch_utils import (
     ModelEMA,
     init_seeds,
     intersect_dicts,
+    keep_freed_memory,
     kept_rng,
     rng_state,
     select_device,
@@ -108,6 +111,20 @@ def test_early_stopping_off():
     stopper = EarlyStopping(0)
     assert not any(stopper(e, 0.0 if e > 1 else 1.0) for e in range(1, 500))
     assert EarlyStopping(1)(1, None) is False
+
+
+def test_freed_memory_is_kept_only_where_nobody_chose_otherwise(monkeypatch):
+    keep_freed_memory.cache_clear()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    assert keep_freed_memory() is False
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
+    keep_freed_memory.cache_clear()
+    glibc = platform.libc_ver()[0] == "glibc"
+    assert keep_freed_memory() is glibc
+    keep_freed_memory.cache_clear()
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert keep_freed_memory() is False
+    keep_freed_memory.cache_clear()
 
 
 def test_intersect_dicts():

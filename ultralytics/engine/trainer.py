@@ -28,6 +28,7 @@ from ultralytics.utils.torch_utils import (
     ModelEMA,
     describe_device,
     init_seeds,
+    keep_freed_memory,
     rng_state,
     select_device,
     set_rng_state,
@@ -203,6 +204,8 @@ class BaseTrainer:
         self.run_callbacks("on_pretrain_routine_start")
         self.setup_model()
         LOGGER.info(describe_device(self.device))
+        if self.device.type == "cpu":
+            keep_freed_memory()
         # convolutions run 1.3 times as fast with channels last, on the CPU and on tensor cores
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
         self.model.nc, self.model.names, self.model.args = self.data["nc"], self.data["names"], self.args
