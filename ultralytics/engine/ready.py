@@ -13,22 +13,51 @@ from torch import Tensor, nn
 from ultralytics.engine.packed import pack_convolutions
 from ultralytics.utils.torch_utils import keep_freed_memory
 
-SAMPLES = 64  # elements of each weight that are looked at for changes
+SAMPLES = 64  # elements of each parameter that are looked at for changes
+
+
+class _Look:
+    """What a network looked like at some moment, to tell later whether it changed; takes a third of a millisecond.
+
+    It holds the tables in which torch keeps a module's parts, and the parts, but not the network itself.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        modules = list(model.modules())
+        self._tables: list[dict[str, Any]] = [t for m in modules for t in (m._parameters, m._buffers, m._modules)]
+        self._parts = [part for table in self._tables for part in table.values()]  # kept, so that no id is used again
+        self._tensors = [part for part in self._parts if isinstance(part, Tensor)]
+        self._counted = [t for t in self._tensors if not t.is_inference()]
+        self._samples = [_sample(p) for p in model.parameters() if p.numel()]
+        self._seen = self._state()
+
+    def unchanged(self) -> bool:
+        """Whether the network still has the same parts with the same values."""
+        return self._seen == self._state()
+
+    def _state(self) -> tuple[list[int], list[int], list[int], list[float]]:
+        parts = [id(part) for table in self._tables for part in table.values()]
+        versions = [t._version for t in self._counted]  # torch counts changes of a tensor in place
+        places = [t.data_ptr() for t in self._tensors]
+        # a change through `.data` or a shared array, such as pruning, leaves no other trace than the values
+        with torch.no_grad():
+            norms = torch.stack(torch._foreach_norm(self._samples)).tolist() if self._samples else []
+        return parts, versions, places, norms
+
+
+def _sample(weight: Tensor) -> Tensor:
+    """A view of a few elements, spread over the tensor's memory."""
+    number = weight.numel()
+    return weight.detach().as_strided((min(SAMPLES, number),), (max(number // SAMPLES, 1),))
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """A copy that runs, and what its original looked like when the copy was made."""
+    """A copy that runs, where, and the look of its original."""
 
     network: nn.Module
     place: tuple[torch.device, bool]
-    stamps: list[int]
-    samples: list[Tensor]  # views of the original's weights
-    norms: list[float]
-
-    def serves(self, model: nn.Module, place: tuple[torch.device, bool]) -> bool:
-        """Whether the copy is still one of `model`, for that place."""
-        return self.place == place and self.stamps == _stamps(model) and self.norms == _norms(self.samples)
+    look: _Look
 
 
 # by original: a loop that predicts picture by picture makes one copy
@@ -42,7 +71,7 @@ def ready_network(model: nn.Module, device: torch.device, half: bool) -> Any:
     """
     place = (device, half)
     kept = _READY.get(model)
-    if kept is not None and kept.serves(model, place):
+    if kept is not None and kept.place == place and kept.look.unchanged():
         return kept.network
     if device.type == "cpu":
         keep_freed_memory()
@@ -50,33 +79,5 @@ def ready_network(model: nn.Module, device: torch.device, half: bool) -> Any:
     network = copied.eval().requires_grad_(False).to(device).fuse(verbose=False)
     network = (network.half() if half else network.float()).to(memory_format=torch.channels_last)
     pack_convolutions(network)
-    samples = _samples(model)
-    _READY[model] = _Ready(network, place, _stamps(model), samples, _norms(samples))
+    _READY[model] = _Ready(network, place, _Look(model))
     return network
-
-
-def _stamps(model: nn.Module) -> list[int]:
-    """Which modules and tensors there are, and how often torch saw each tensor change."""
-    # walked by hand, because this runs at every call and modules() alone takes longer
-    modules = [model]
-    stamps: list[int] = []
-    for m in modules:
-        stamps.append(id(m))
-        modules.extend(child for child in m._modules.values() if child is not None)
-        for part in (m._parameters, m._buffers):
-            for t in part.values():
-                if t is not None:
-                    stamps += (t.data_ptr(), 0 if t.is_inference() else t._version)
-    return stamps
-
-
-def _samples(model: nn.Module) -> list[Tensor]:
-    """A few elements of every parameter, spread over its memory; they follow changes that torch does not count."""
-    found = (p.detach() for p in model.parameters() if p.numel())
-    return [p.as_strided((min(SAMPLES, p.numel()),), (max(p.numel() // SAMPLES, 1),)) for p in found]
-
-
-def _norms(samples: list[Tensor]) -> list[float]:
-    # a change through `.data` or a shared array, such as pruning, leaves no other trace
-    with torch.no_grad():
-        return torch.stack(torch._foreach_norm(samples)).tolist() if samples else []
