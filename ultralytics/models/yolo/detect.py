@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ultralytics.data.check import check_det_dataset
 from ultralytics.data.dataset import YOLODataset
-from ultralytics.data.loader import build_dataloader
+from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.predictor import BasePredictor
 from ultralytics.engine.results import Results
 from ultralytics.engine.trainer import BaseTrainer
@@ -73,7 +73,8 @@ class DetectionTrainer(BaseTrainer):
         train = mode == "train"
         dataset = _dataset(dataset_path, self.data, self.args, batch=batch_size, train=train, stride=self.stride)
         shuffle = train and not self.args.rect
-        return build_dataloader(dataset, batch_size, self.args.workers, shuffle=shuffle, seed=self.args.seed)
+        workers = loading_processes(self.args.workers, self.device)
+        return build_dataloader(dataset, batch_size, workers, shuffle=shuffle, seed=self.args.seed)
 
     def get_validator(self) -> DetectionValidator:
         return DetectionValidator(self.test_loader, self.save_dir, self.args, self.callbacks)
@@ -119,7 +120,8 @@ class DetectionValidator(BaseValidator):
 
     def get_dataloader(self, data: dict[str, Any], batch_size: int) -> Any:
         dataset = _dataset(data[self.args.split], data, self.args, batch=batch_size, train=False, stride=self.stride)
-        return build_dataloader(dataset, batch_size, self.args.workers, shuffle=False, seed=self.args.seed)
+        workers = loading_processes(self.args.workers, self.device)
+        return build_dataloader(dataset, batch_size, workers, shuffle=False, seed=self.args.seed)
 
     def init_metrics(self, model: BaseModel) -> None:
         self.names, self.nc = model.names, len(model.names)
