@@ -102,6 +102,11 @@ def test_pages_name_files_that_exist() -> None:
             assert list((ROOT / "ultralytics/cfg/models").rglob(plain)), f"{page} names {name}"
 
 
+def test_nothing_waits_to_be_filled_in() -> None:
+    for page in PAGES:
+        assert "@@" not in (ROOT / page).read_text(encoding="utf-8"), f"{page} has a placeholder"
+
+
 def test_options_page_is_current() -> None:
     spec = importlib.util.spec_from_file_location("make_options", ROOT / "docs" / "make_options.py")
     assert spec and spec.loader

@@ -73,8 +73,8 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory that tensors free, for the next tensors; True where that can be asked for.
 
     glibc hands large blocks back to the system at once. Getting them again costs page faults, a fifth of a training
-    step and a tenth of an inference on a CPU. The peak stays as it is, only the fall after it is missing. A MALLOC_ variable
-    in the environment is somebody's own choice and left alone.
+    step and a tenth of an inference on a CPU. The peak stays as it is, only the fall after it is missing. A MALLOC_
+    variable in the environment is somebody's own choice and left alone.
     """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False
