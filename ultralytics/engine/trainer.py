@@ -36,6 +36,7 @@ from ultralytics.utils.torch_utils import (
 
 RESUMABLE = ("imgsz", "batch", "device", "close_mosaic", "workers", "exist_ok")  # may change when a run goes on
 MAX_GRAD_NORM = 10.0
+REFRESH_SECONDS = 0.5  # of the progress line
 SAMPLE_BATCHES = 3  # train_batch*.jpg at the start, and again when the mosaic closes
 
 
@@ -297,13 +298,13 @@ class BaseTrainer:
             group["lr"] = group["initial_lr"] * self.lf(self.epoch)
         self.train_loader.set_epoch(self.epoch)
         self.tloss: Any = None  # running mean of the losses, (number of losses,)
-        guard = FiniteGuard(self.device)
+        guard, shown = FiniteGuard(self.device), 0.0
         LOGGER.info(self.progress_string())
         progress = tqdm(self.train_loader, disable=not VERBOSE or RANK > 0, bar_format="{l_bar}{bar:10}{r_bar}")
         for i, batch in enumerate(progress):
             self._train_batch(i, batch, guard)
-            if time.time() - getattr(progress, "_shown", 0) > 0.5 or i + 1 == len(self.train_loader):
-                progress._shown = time.time()  # reading the losses waits for the device: not at every batch
+            if time.time() - shown > REFRESH_SECONDS or i + 1 == len(self.train_loader):
+                shown = time.time()  # reading the losses waits for the device: not at every batch
                 progress.set_description(self._progress_line(batch))
             if self.stop:
                 break
