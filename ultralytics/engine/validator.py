@@ -50,6 +50,7 @@ class BaseValidator:
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         self.callbacks = _callbacks if isinstance(_callbacks, Callbacks) else Callbacks(_callbacks)
+        self.device = select_device(self.args.device)
         self.dataloader = dataloader
         self.save_dir = Path(save_dir) if save_dir else Path(get_save_dir(self.args))
         self.training = False
@@ -140,7 +141,6 @@ class BaseValidator:
     def _standalone(self, model: nn.Module | None) -> nn.Module:
         if model is None:
             raise ValueError("validation needs a network: YOLO('best.pt').val(...)")
-        self.device = select_device(self.args.device)
         self.half = bool(self.args.half) and self.device.type != "cpu"
         self.amp = False
         if self.args.half and not self.half:
