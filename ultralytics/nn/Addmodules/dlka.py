@@ -85,12 +85,16 @@ class deformable_LKA(nn.Module):
 class deformable_LKA_Attention(nn.Module):
     """Residual attention block round deformable_LKA; (B, d_model, H, W), shape kept."""
 
+    # what the twin for volumes replaces
+    projection: type[nn.Module] = nn.Conv2d
+    gate: type[nn.Module] = deformable_LKA
+
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.proj_1 = nn.Conv2d(d_model, d_model, 1)
+        self.proj_1 = self.projection(d_model, d_model, 1)
         self.activation = nn.GELU()
-        self.spatial_gating_unit = deformable_LKA(d_model)
-        self.proj_2 = nn.Conv2d(d_model, d_model, 1)
+        self.spatial_gating_unit = self.gate(d_model)
+        self.proj_2 = self.projection(d_model, d_model, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x))))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ultralytics.nn.Addmodules import register
+from ultralytics.nn.Addmodules.dlka import deformable_LKA_Attention
 from ultralytics.nn.ops.deform3d import deform_conv3d_depthwise
 
 _TRILINEAR = 8  # multiply-adds that read one value between eight voxels
@@ -77,15 +78,11 @@ class deformable_LKA3d(nn.Module):
     paper="Deformable Large Kernel Attention, arXiv 2309.00121",
     usage="deformable_LKA_Attention3d(channels)  # volumes (B, C, D, H, W), in Python only: model files are 2-D",
 )
-class deformable_LKA_Attention3d(nn.Module):
+class deformable_LKA_Attention3d(deformable_LKA_Attention):
     """Residual attention block round deformable_LKA3d; (B, d_model, D, H, W), shape kept."""
 
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
-        self.proj_1 = nn.Conv3d(d_model, d_model, 1)
-        self.activation = nn.GELU()
-        self.spatial_gating_unit = deformable_LKA3d(d_model)
-        self.proj_2 = nn.Conv3d(d_model, d_model, 1)
+    projection = nn.Conv3d
+    gate = deformable_LKA3d
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() != 5:  # nn.Conv3d would read four numbers as a volume without a batch
@@ -93,9 +90,4 @@ class deformable_LKA_Attention3d(nn.Module):
                 f"{type(self).__name__} takes volumes (B, C, D, H, W), not {tuple(x.shape)}; "
                 "for maps, and so in every model file, there is deformable_LKA_Attention"
             )
-        return x + self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x))))
-
-    def start_as_identity(self) -> None:
-        """Let the block change nothing for now, because it is new in a trained network; see nn/carry.py."""
-        for parameter in self.proj_2.parameters():
-            nn.init.zeros_(parameter)
+        return super().forward(x)
