@@ -20,7 +20,7 @@ from ultralytics.engine.numerics import FiniteGuard, amp_works
 from ultralytics.engine.optimizer import WarmUp, auto_choice, build_optimizer, freeze_layers, lr_curve, steps_of_run
 from ultralytics.engine.record import RunRecord
 from ultralytics.engine.validator import BaseValidator
-from ultralytics.nn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, strip_checkpoint
+from ultralytics.nn.checkpoint import Checkpoint, copy_checkpoint, load_checkpoint, save_checkpoint, strip_checkpoint
 from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils import LOGGER, RANK, VERBOSE, IterableSimpleNamespace
 from ultralytics.utils.torch_utils import (
@@ -384,14 +384,10 @@ class BaseTrainer:
     def _end_epoch(self) -> None:
         final = self.epoch + 1 >= self.epochs
         self.ema.update_attr(self.model, include=("yaml", "nc", "args", "names", "stride"))
-        val_row: dict[str, float] = {}
         if self.args.val or final or self.stopper.possible_stop or self.stop:
             self.metrics, self.fitness = self.validate()
-            val_row = {k: v for k, v in self.metrics.items() if k != "fitness"}
-        elif self.metrics:
-            val_row = {k: v for k, v in self.metrics.items() if k != "fitness"}  # the last known ones, as 8.3.0 has it
-        else:
-            val_row = self._zero_metrics()
+        # without validation the last known figures stand in the row, as 8.3.0 has it
+        val_row = {k: v for k, v in (self.metrics or self._zero_metrics()).items() if k != "fitness"}
         self.record.add({"epoch": self.epoch + 1, **self.label_loss_items(self.tloss), **val_row, **self.lr})
         self.stop |= self.stopper(self.epoch + 1, self.fitness) or final
         elapsed = time.time() - self.train_time_start
@@ -439,13 +435,11 @@ class BaseTrainer:
                 "rng": rng_state(),
             },
         }
-        targets = [self.last]
+        save_checkpoint(self.last, self.ema.ema, finished=False, **content)
         if self.fitness is None or self.fitness == self.best_fitness:
-            targets.append(self.best)
+            copy_checkpoint(self.last, self.best)
         if self.args.save_period > 0 and self.epoch % self.args.save_period == 0:
-            targets.append(self.wdir / f"epoch{self.epoch}.pt")
-        for target in targets:
-            save_checkpoint(target, self.ema.ema, finished=False, **content)
+            copy_checkpoint(self.last, self.wdir / f"epoch{self.epoch}.pt")
 
     # --------------------------------------------------------------------------------- end
 

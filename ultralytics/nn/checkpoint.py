@@ -22,12 +22,14 @@ that the file holds, and takes over the weights. Files of the kind .safetensors 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +43,15 @@ from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.torch_utils import unwrap
 
-__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "read_safely", "save_checkpoint", "strip_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "copy_checkpoint",
+    "load_checkpoint",
+    "read_safely",
+    "save_checkpoint",
+    "strip_checkpoint",
+]
 
 LICENSE = "AGPL-3.0-or-later"
 DOCS = "README.md and docs/ of this distribution"
@@ -109,12 +119,24 @@ def save_checkpoint(path: str | Path, network: nn.Module, *, finished: bool, **c
     unknown = content.keys() - record.keys()
     if unknown:
         raise KeyError(f"a checkpoint has no key {sorted(unknown)}")
+    with _written_whole(path) as file:
+        torch.save(record | content, file)
+    return None
+
+
+def copy_checkpoint(source: str | Path, target: str | Path) -> None:
+    """The same checkpoint under another name, as safely as `save_checkpoint` writes it."""
+    with Path(source).open("rb") as old, _written_whole(target) as new:
+        shutil.copyfileobj(old, new)
+
+
+@contextmanager
+def _written_whole(path: str | Path) -> Iterator[IO[bytes]]:
     try:
         with atomic_write(path) as file:
-            torch.save(record | content, file)
+            yield file
     except (OSError, RuntimeError) as e:  # torch's writer turns a full disk into a RuntimeError about positions
         raise OSError(f"{path} could not be written: {e}. Is the disk full? A file that was there is untouched.") from e
-    return None
 
 
 def strip_checkpoint(path: str | Path, **updates: Any) -> None:
