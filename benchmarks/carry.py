@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 
 from ultralytics import YOLO
-from ultralytics.engine.record import read_results
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.checkpoint import load_checkpoint
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.files import read_results
 from ultralytics.utils.torch_utils import intersect_dicts
 
 WAYS = ("new", "8.3.0", "carried")

@@ -1,7 +1,7 @@
 """results.csv and the history of a run."""
 
-from ultralytics.engine.record import RunRecord, read_results
-from ultralytics.utils.files import yaml_load
+from ultralytics.engine.record import RunRecord
+from ultralytics.utils.files import read_results, yaml_load
 
 
 def test_rows_are_fixed_width_and_read_back(tmp_path):

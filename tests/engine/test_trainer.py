@@ -7,10 +7,9 @@ import torch
 
 from ultralytics import YOLO
 from ultralytics.engine.numerics import TrainingError
-from ultralytics.engine.record import read_results
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.checkpoint import load_checkpoint, read_safely
-from ultralytics.utils.files import yaml_load
+from ultralytics.utils.files import read_results, yaml_load
 
 COLUMNS = [
     "epoch",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from pathlib import Path
 from typing import Any
@@ -48,10 +47,3 @@ class RunRecord:
     def epochs(self) -> int:
         """Epochs recorded so far."""
         return len(next(iter(self.history.values()), []))
-
-
-def read_results(path: Path) -> dict[str, list[float]]:
-    """Columns of a results.csv, ours or one of 8.3.0."""
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
-    return {name: [float(row[i]) for row in rows] for i, name in enumerate(header)}

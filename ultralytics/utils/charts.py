@@ -5,7 +5,6 @@ All draw on matplotlib objects of their own (no pyplot, no global figure) and ha
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import warnings
@@ -20,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from ultralytics.utils.files import atomic_write
+from ultralytics.utils.files import atomic_write, read_results
 from ultralytics.utils.fonts import mpl_families
 from ultralytics.utils.plotting import colors
 
@@ -68,7 +67,7 @@ def plot_results(file: str | Path, path: str | Path | None = None) -> None:
         ValueError: the table has no finished epoch.
     """
     file = Path(file)
-    table = _read_table(file)
+    table = {name: np.array(values) for name, values in read_results(file).items()}
     epochs = table.pop("epoch", None)
     if epochs is None or not len(epochs):
         raise ValueError(
@@ -300,21 +299,6 @@ def _write_cells(ax: Any, values: Array, form: str, brightest: float, size: floa
             column, row, form.format(value), ha="center", va="center",
             fontsize=size * 0.9, color="white" if value > 0.5 * brightest else "black",
         )  # fmt: skip
-
-
-def _read_table(file: Path) -> dict[str, Array]:
-    """Columns of a CSV file of numbers; padding of names and cells is taken off, a missing or bad cell becomes NaN."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if row]
-    header, body = (rows[0], rows[1:]) if rows else ([], [])
-
-    def number(row: list[str], i: int) -> float:
-        try:
-            return float(row[i])
-        except (ValueError, IndexError):
-            return math.nan
-
-    return {key: np.array([number(row, i) for row in body]) for i, key in enumerate(header) if key}
 
 
 def _array(x: Any) -> Array:

@@ -5,8 +5,10 @@ Standard library only until a YAML file is read or written.
 
 from __future__ import annotations
 
+import csv
 import difflib
 import glob
+import math
 import os
 import re
 import uuid
@@ -85,6 +87,21 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def read_results(file: str | Path) -> dict[str, list[float]]:
+    """Columns of a results.csv, ours or one of 8.3.0; padding is taken off, a missing or bad cell becomes NaN."""
+    with Path(file).open(newline="", encoding="utf-8") as stream:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if row]
+    header, body = (rows[0], rows[1:]) if rows else ([], [])
+
+    def number(row: list[str], i: int) -> float:
+        try:
+            return float(row[i])
+        except (ValueError, IndexError):
+            return math.nan
+
+    return {key: [number(row, i) for row in body] for i, key in enumerate(header) if key}
 
 
 def increment_path(path: str | Path, exist_ok: bool = False) -> Path:
