@@ -1,11 +1,15 @@
 """YOLO, the object: loading, predicting, validating, saving; nothing that one call does may leak into the next."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from ultralytics import YOLO
 from ultralytics.engine.model import find_checkpoint
+from ultralytics.nn.checkpoint import save_checkpoint
+from ultralytics.utils import coco
 from ultralytics.utils.settings import settings
 
 CPU = {"device": "cpu", "workers": 0, "plots": False}
@@ -72,6 +76,18 @@ def test_val_uses_the_data_of_training_and_changes_nothing(trained, tiny_data, t
     rows = (tmp_path / "val" / "labels" / "0.txt").read_text().split("\n")
     assert all(len(row.split()) == 6 for row in rows if row)
     assert (tmp_path / "val" / "predictions.json").stat().st_size > 10
+
+
+def test_cocos_figures_are_with_the_metrics(trained, tmp_path):
+    pytest.importorskip("pycocotools", reason="COCO's own metrics need pycocotools")
+    yolo = YOLO(trained)
+    metrics = yolo.val(project=str(tmp_path), save_json=True, **CPU)
+    written = (json.loads((tmp_path / "val" / f"{x}.json").read_text()) for x in ("instances", "predictions"))
+    assert metrics.coco == pytest.approx(coco.evaluate(*written), nan_ok=True)
+    assert list(metrics.coco) == list(coco.FIGURES)
+    assert metrics.coco["AP50"] == pytest.approx(metrics.box.map50, abs=0.05) and metrics.coco["APsmall"] > 0.1
+    plain = yolo.val(**CPU)
+    assert plain.coco == {} and plain.results_dict == metrics.results_dict
 
 
 def test_rectangular_and_square_validation_agree(trained):
@@ -162,3 +178,61 @@ def test_callbacks_reach_predictor_and_validator(trained, picture):
     yolo.reset_callbacks()
     yolo(picture, imgsz=96, verbose=False, device="cpu")
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("given", ["nowhere.pt", "tiny.yaml"])
+def test_weights_that_are_missing_are_named_before_anything_starts(tiny_model, tiny_data, tmp_path, given):
+    with pytest.raises((FileNotFoundError, ValueError), match=f"{given}.*(Nothing is downloaded|holds no weights)"):
+        YOLO(tiny_model).train(data=str(tiny_data), pretrained=given, project=str(tmp_path / "r"), **CPU)
+    assert not (tmp_path / "r").exists()
+
+
+def test_weights_of_another_object(trained, tiny_model):
+    one, other = YOLO(trained), YOLO(tiny_model)
+    other.load(one)
+    assert torch.equal(one.model.model[0].conv.weight, other.model.model[0].conv.weight)
+    assert other.carried.share == 1 and other.names == one.names
+
+
+@pytest.mark.parametrize(
+    ("train_args", "kept"),
+    [
+        ({"task": ["detect"], "imgsz": 96}, {"imgsz": 96}),
+        ({"imgsz": "large", "data": "a.yaml"}, {"data": "a.yaml"}),
+        ({"single_cls": "x", "data": 5}, {}),
+        ({"of_the_future": 1, "imgsz": [64, 96]}, {"imgsz": [64, 96]}),
+    ],
+)
+def test_settings_of_a_checkpoint_that_no_call_could_use_are_left_out(tiny_model, tmp_path, train_args, kept):
+    save_checkpoint(tmp_path / "a.pt", YOLO(tiny_model).model, finished=True, train_args=train_args)
+    overrides = YOLO(tmp_path / "a.pt").overrides
+    assert overrides == kept | {"model": str(tmp_path / "a.pt"), "task": "detect"}
+
+
+def test_a_checkpoint_of_another_task_is_named(tiny_model, tmp_path):
+    save_checkpoint(tmp_path / "a.pt", YOLO(tiny_model).model, finished=True, train_args={"task": "segment"})
+    with pytest.raises(ValueError, match=r"a\.pt: the task 'segment' is not part of this version"):
+        YOLO(tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="'' is not a model"):
+        YOLO("")
+
+
+def test_what_another_program_interrupted_is_not_resumed(tiny_model, tiny_data, tmp_path):
+    network = YOLO(tiny_model).model
+    content = {"epoch": 3, "optimizer": {"state": {}, "param_groups": []}, "version": "8.3.0"}
+    save_checkpoint(tmp_path / "last.pt", network, finished=False, train_args={"data": str(tiny_data)}, **content)
+    with pytest.raises(ValueError, match=r"last\.pt was written in the middle .*ultralytics 8\.3\.0.*epochs=N"):
+        YOLO(tmp_path / "last.pt").train(resume=True)
+
+
+def test_class_rows_that_load_brought_reach_the_trained_weights(trained, tiny_model, tiny_data, tmp_path):
+    """The file has 5 classes, checkpoint and data 2: a training that changes nothing gives what the checkpoint has."""
+    path = tmp_path / "five.yaml"
+    path.write_text(tiny_model.read_text().replace("nc: 2", "nc: 5"))
+    yolo = YOLO(path).load(trained)
+    assert yolo.carried.classes == [] and len(yolo.carried.new) == 6
+    still = {"optimizer": "SGD", "lr0": 0.0, "warmup_bias_lr": 0.0, "epochs": 1, "imgsz": 64, "val": False}
+    yolo.train(data=str(tiny_data), project=str(tmp_path / "runs"), **still, **CPU)
+    theirs, ours = YOLO(trained).model, yolo.model
+    for a, b in zip(theirs.model[-1].cv3, ours.model[-1].cv3, strict=True):
+        assert torch.equal(a[-1].weight, b[-1].weight) and torch.equal(a[-1].bias, b[-1].bias)

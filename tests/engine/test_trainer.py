@@ -128,6 +128,26 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(run, tiny_model, tiny_data
         YOLO(str(last)).train(resume=True)
 
 
+def test_a_run_killed_between_last_and_best_gets_its_best_file(tiny_model, tiny_data, tmp_path):
+    def stop(trainer):
+        if trainer.epoch == trainer.start_epoch + 1 or trainer.resumed:
+            raise Interrupt
+
+    args = {"imgsz": 64, "batch": 4, "workers": 0, "device": "cpu", "plots": False, "epochs": 3, "lr0": 0.0}
+    broken = YOLO(str(tiny_model))
+    broken.add_callback("on_train_epoch_start", stop)
+    with pytest.raises(Interrupt):
+        broken.train(data=str(tiny_data), project=str(tmp_path / "runs"), **args)
+    last, best = broken.trainer.last, broken.trainer.best
+    best.write_bytes(b"of an earlier epoch")
+    again = YOLO(str(last))
+    again.add_callback("on_train_epoch_start", stop)
+    with pytest.raises(Interrupt):
+        again.train(resume=True)
+    assert best.read_bytes() == last.read_bytes()
+    assert again.trainer.fitness == load_checkpoint(last).content["train_metrics"]["fitness"]
+
+
 def test_nan_stops_with_the_batch_named_and_the_last_weights_kept(tiny_model, tiny_data, tmp_path):
     yolo = YOLO(str(tiny_model))
 

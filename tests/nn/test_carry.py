@@ -9,6 +9,7 @@ from torch import nn
 
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.carry import carry
+from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from ultralytics.utils import LOGGER
 
@@ -307,7 +308,68 @@ def test_which_class_rows_are_carried(tiny, theirs, ours, carried):
 
 
 def test_numbers_are_no_names(tiny):
-    assert carry(build(tiny, nc=5), build(tiny, nc=3)).classes == []
+    report = carry(build(tiny, nc=5), build(tiny, nc=3))
+    assert report.classes == []
+    assert str(report).endswith("no class is carried: their number differs, and one of the networks has no class names")
+
+
+def named(network):
+    """The names come from a data set, as after training, even if they are the numbers of a new network."""
+    network.named = True
+    return network
+
+
+def digits(tiny, count, known=True):
+    network = build(tiny, nc=count)
+    network.named = known
+    with torch.no_grad():
+        for branch in network.model[-1].cv3:
+            branch[-1].bias.copy_(torch.arange(count) + 100.0)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("source", "ours", "rows"),
+    [
+        # a data set of digits: its names are numbers, and in order those of a network without names
+        (10, "01234", "01234"),
+        (10, "7391", "7391"),
+        (5, "0123456789", "01234"),
+        (3, "cat", ""),  # as many classes, and none is the same
+        (4, "a1b", "1"),
+    ],
+)
+@pytest.mark.parametrize("adopted", [False, True], ids=["trained", "after a load"])
+def test_digits_are_names_once_they_come_from_data(tiny, source, ours, rows, adopted):
+    network = digits(tiny, source)
+    if adopted:  # a new network with as many classes takes the names, and knows that they are names
+        network = build(tiny, nc=source)
+        carry(digits(tiny, source), network)
+    target = named(build(tiny, names=ours, nc=len(ours)))
+    report = carry(network, target)
+    assert "".join(report.classes) == rows
+    for branch in target.model[-1].cv3:
+        carried = {name: float(x) - 100 for name, x in zip(ours, branch[-1].bias, strict=True) if x > 50}
+        assert carried == {name: int(name) for name in rows}
+    told = f"classes known by name: {', '.join(rows) or 'none'}; {len(ours)} in all"
+    assert (told in str(report)) == (len(rows) < len(ours))
+
+
+def test_digits_of_data_meet_the_numbers_of_a_network_without_names(tiny):
+    # an object from somewhere else may have the names of its data without saying so: 0 is 0 either way
+    assert carry(digits(tiny, 10, known=False), named(build(tiny, nc=3))).classes == ["0", "1", "2"]
+
+
+def test_names_of_data_are_not_replaced_by_those_of_the_source(tiny):
+    target = named(build(tiny, nc=3))
+    report = carry(build(tiny, names=["cat", "dog", "car"]), target)
+    assert (report.classes, target.names) == ([], {0: "0", 1: "1", 2: "2"})
+
+
+def test_names_are_known_from_a_file_of_training(tiny, tmp_path):
+    for train_args, known in (({"data": "digits.yaml"}, True), ({"data": None}, False), ({}, False)):
+        save_checkpoint(tmp_path / "a.pt", build(tiny), finished=True, train_args=train_args)
+        assert load_checkpoint(tmp_path / "a.pt").network.named is known
 
 
 def test_80_classes_become_3(recipe):

@@ -4,7 +4,6 @@ import copy
 import os
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -13,8 +12,20 @@ import torch
 from torch import nn
 
 from ultralytics.nn import Addmodules
-from ultralytics.nn.checkpoint import CheckpointError, load_checkpoint, read_safely, save_checkpoint, strip_checkpoint
+from ultralytics.nn.checkpoint import (
+    CheckpointError,
+    copy_checkpoint,
+    load_checkpoint,
+    read_safely,
+    save_checkpoint,
+    strip_checkpoint,
+)
 from ultralytics.nn.tasks import DetectionModel
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
 
 LAYOUT = [
     "epoch",
@@ -95,27 +106,74 @@ def test_a_failed_write_leaves_the_old_file(network, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir() if p.suffix not in (".yaml",)] == ["a.pt"], "no litter"
 
 
+KILLER = """
+import os, random, signal, sys, time
+import torch
+from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
+
+network = load_checkpoint("net.pt").network
+random.seed(0)
+save_checkpoint("a.pt", network, finished=True)  # a first one imports something
+began = time.time()
+save_checkpoint("a.pt", network, finished=True, optimizer={"filler": torch.zeros(200_000)})
+once = time.time() - began
+for turn in range(int(sys.argv[1])):
+    ready, started = os.pipe()
+    child = os.fork()
+    if not child:
+        number = turn * 1000
+        while True:
+            number += 1
+            save_checkpoint("a.pt", network, finished=True, epoch=number, optimizer={"filler": torch.zeros(200_000)})
+            os.write(started, b"1") if number == turn * 1000 + 1 else None
+    os.read(ready, 1)
+    time.sleep(random.random() * 4 * once)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(ready), os.close(started)
+    back = load_checkpoint("a.pt")
+    assert back.content["epoch"] > turn * 1000, "older than the last whole one"
+    ours = network.state_dict()
+    assert all(torch.equal(ours[k], v) for k, v in back.network.state_dict().items())
+    print(back.content["epoch"] - turn * 1000, len([f for f in os.listdir() if f.endswith(".tmp")]))
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.01, 0.07, 0.2])
-def test_a_killed_process_leaves_a_whole_file(network, tmp_path, delay):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the writers are made by fork")
+def test_killed_at_any_moment_a_whole_file_is_left(network, tmp_path):
     save_checkpoint(tmp_path / "net.pt", network, finished=True)
-    script = (
-        "from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint\n"
-        "net = load_checkpoint('net.pt').network\n"
-        "while True: save_checkpoint('a.pt', net, finished=True)\n"
-    )
     env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=env)
+    command = [sys.executable, "-c", KILLER, "20"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    saved, cut = zip(*(map(int, line.split()) for line in done.stdout.splitlines()), strict=True)
+    assert len(saved) == 20 and max(saved) > min(saved), "killed at different moments"
+    assert cut[-1] > 0, "some in the middle of writing: what they leave is beside the file and not it"
+
+
+@pytest.mark.skipif(resource is None, reason="limits of the size of files are those of Unix")
+@pytest.mark.parametrize("room", [0, 1000, 40_000])
+def test_no_room_on_the_disk(network, tmp_path, room):
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, network, finished=True)
+    old = path.read_bytes()
+    assert len(old) > room
+    ways = {
+        path: [lambda: save_checkpoint(path, network, finished=True), lambda: strip_checkpoint(path)],
+        tmp_path / "b.pt": [lambda: copy_checkpoint(path, tmp_path / "b.pt")],
+    }
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))  # the system then refuses as it does on a full disk
     try:
-        end = time.monotonic() + 120
-        while not (tmp_path / "a.pt").exists() and time.monotonic() < end and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(delay)
+        for target, calls in ways.items():
+            for call in calls:
+                with pytest.raises(OSError, match=f"{target.name} could not be written.*Is the disk full?"):
+                    call()
     finally:
-        process.kill()
-        process.wait()
-    back = load_checkpoint(tmp_path / "a.pt").network.state_dict()
-    assert all(torch.equal(back[key], value) for key, value in network.state_dict().items())
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == old
+    assert {p.name for p in tmp_path.iterdir()} == {"a.pt", "tiny.yaml"}, "no litter"
 
 
 @pytest.mark.parametrize("legacy", [True, False])

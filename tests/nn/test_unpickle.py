@@ -1,10 +1,12 @@
 """Hostile and damaged checkpoints: nothing in a file is run, and the error names what was found."""
 
+import _codecs
 import builtins
 import functools
 import io
 import os
 import pickle
+import random
 import subprocess
 import zipfile
 from collections import OrderedDict
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from ultralytics.nn import unpickle
+from ultralytics.nn import checkpoint, unpickle
 from ultralytics.nn.checkpoint import CheckpointError, load_checkpoint, read_safely, save_checkpoint
 from ultralytics.nn.tasks import DetectionModel
 
@@ -261,7 +263,7 @@ def test_no_file_and_no_archive(tmp_path):
     with pytest.raises(CheckpointError, match=r"before 1\.6"):
         read_safely(tmp_path / "old.pt")
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(CheckpointError, match="not a whole"):
+    with pytest.raises(CheckpointError, match="a text that begins"):
         read_safely(tmp_path / "text.pt")
 
 
@@ -313,3 +315,117 @@ def test_the_official_reader_is_not_used(good, monkeypatch):
     monkeypatch.setattr(torch, "load", never)
     assert isinstance(read_safely(good), dict)
     assert unpickle.CheckpointError is CheckpointError
+
+
+# ---- small files that stand for more than any memory holds -----------------------------------------------------------
+
+
+def twice(value, times=40):
+    """A list that holds a list twice, which holds another twice …: 2 ** 40 values when it is written out."""
+    for _ in range(times):
+        value = [value, value]
+    return value
+
+
+def saved(path, change, **content):
+    torch.manual_seed(0)
+    network = DetectionModel(TINY, verbose=False)
+    change(network)
+    torch.save({"model": network, **content}, path)
+    return path
+
+
+TINY = {
+    "nc": 2,
+    "backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "C2f", [8]]],
+    "head": [[[1], 1, "Detect", ["nc"]]],
+}
+
+
+def set_row(i, j, value):
+    return lambda network: network.yaml["backbone"][i].__setitem__(j, value)
+
+
+def nested_modules(network):
+    module = torch.nn.Conv2d(1, 1, 1)
+    for _ in range(40):
+        outer = torch.nn.Module()
+        outer._modules = {"a": module, "b": module}
+        module = outer
+    network.model[0]._modules["more"] = module
+
+
+def module_in_itself(network):
+    network.model[0]._modules["me"] = network.model[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "content", "named"),
+    [
+        (lambda n: setattr(n, "names", {0: twice("a")}), {}, "more than 100000 values"),
+        (lambda n: setattr(n, "names", twice("a")), {}, "more than 100000 values"),
+        (lambda n: n.yaml.update(backbone=twice("a")), {}, "more than 100000 values"),
+        (lambda n: n.yaml.update(activation=twice("a")), {}, "more than 100000 values"),
+        (set_row(0, 3, twice(8)), {}, "more than 100000 values"),
+        (lambda n: None, {"version": twice("8")}, "more than 100000 values"),
+        (lambda n: None, {"train_args": {"imgsz": twice(1)}}, "more than 100000 values"),
+        (lambda n: n.yaml.update(more=[[[0] * 9000] * 9000] * 9000), {}, "more than 100000 values"),
+        (nested_modules, {}, "more modules than any"),
+        (module_in_itself, {}, "holds itself"),
+        (set_row(0, 3, [10**5, 3, 2]), {}, "far more weights than the file holds"),
+        (
+            lambda n: n.yaml["backbone"].insert(1, [-1, 10**6, "Conv", [64, 3, 1]]),
+            {},
+            "far more weights than the file holds",
+        ),
+        (lambda n: n.yaml.update(nc=10**6), {}, "far more weights than the file holds"),
+        (lambda n: n.yaml.update(ch=10**6), {}, "far more weights than the file holds"),
+    ],
+)
+def test_descriptions_without_end(change, content, named, tmp_path):
+    with pytest.raises(CheckpointError, match=named) as error:
+        load_checkpoint(saved(tmp_path / "a.pt", change, **content))
+    assert "a.pt" in str(error.value) and len(str(error.value)) < 2000
+
+
+def opcodes(*rest):
+    """A pickle of a tuple that holds a tuple twice, and so on, and then of what `rest` makes of it."""
+    return b"\x80\x04" + rest[0] + b"X\x01\x00\x00\x00a\x85" + b"2\x86" * 45 + rest[1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [opcodes(b"}", b"K\x01s."), opcodes(b"(", b"\x91."), opcodes(b"", b"Q.")],
+    ids=["key", "element of a set", "reference to a storage"],
+)
+def test_keys_that_are_never_hashed_to_the_end(data, tmp_path):
+    archive(tmp_path / "bad.pt", data)
+    with pytest.raises(CheckpointError, match=r"a tuple of 1\d+ elements"):
+        read_safely(tmp_path / "bad.pt")
+
+
+def test_errors_do_not_write_out_what_has_no_end(tmp_path):
+    endless = twice("a")
+    for obj in (Reference("storage", torch.FloatStorage, "0", "cpu", endless), Calls(_codecs.encode, "a", endless)):
+        archive(tmp_path / "bad.pt", stored(obj), **{"0": FOUR})
+        with pytest.raises(CheckpointError, match=r"outside the file|codec") as error:
+            read_safely(tmp_path / "bad.pt")
+        assert len(str(error.value)) < 1000
+
+
+def test_the_limits_leave_room_for_real_networks(tmp_path):
+    """The largest tuple of a checkpoint is Python's random state, 625 numbers; the largest network has 1000 modules."""
+    network = DetectionModel("yolov8n.yaml", verbose=False)
+    assert 20 * sum(1 for _ in network.modules()) < checkpoint.MAX_MODULES
+    save_checkpoint(tmp_path / "a.pt", network, finished=False, resume={"rng": random.getstate()}, epoch=0)
+    back = load_checkpoint(tmp_path / "a.pt")
+    assert back.content["resume"]["rng"] == random.getstate() and unpickle.MAX_TUPLE > 10 * 625
+
+
+@pytest.mark.parametrize(
+    "text", ["<!DOCTYPE html>\n<title>not found</title>", "version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_texts_instead_of_a_checkpoint(text, tmp_path):
+    (tmp_path / "a.pt").write_text(text)
+    with pytest.raises(CheckpointError, match=f"is a text that begins with '{text[:9]}.*web page"):
+        load_checkpoint(tmp_path / "a.pt")

@@ -100,7 +100,7 @@ def test_validation_without_the_package_still_writes(monkeypatch, tmp_path, tiny
     validator = run(tiny_data, tmp_path, names={0: "bright", 1: "dark"})
     validator._write_json()
     assert {p.name for p in tmp_path.iterdir()} == {"predictions.json", "instances.json"}
-    assert validator.coco_figures is None
+    assert validator.metrics.coco == {}
     assert "pip install pycocotools" in texts[-1]
 
 
@@ -185,7 +185,7 @@ def test_map_against_cocoeval(counted, tmp_path):
     figures = coco.evaluate(
         json.loads((tmp_path / "instances.json").read_text()), json.loads((tmp_path / "predictions.json").read_text())
     )
-    assert figures == pytest.approx(validator.coco_figures, nan_ok=True)
+    assert figures == pytest.approx(validator.metrics.coco, nan_ok=True)
     stats = {key: np.concatenate(parts) for key, parts in validator.stats.items()}
     for name, key, levels in (("AP50", "metrics/mAP50(B)", [0]), ("AP", "metrics/mAP50-95(B)", range(10))):
         slopes, steps = (np.mean([average_precision(stats, x, kind) for x in levels]) for kind in (False, True))

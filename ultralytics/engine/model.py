@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ultralytics.cfg import get_cfg, load_cfg_file, warn_unused
+from ultralytics.cfg import OptionError, get_cfg, load_cfg_file, warn_unused
 from ultralytics.engine.callbacks import Callback, Callbacks
 from ultralytics.nn.carry import CarryReport
 from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
+from ultralytics.nn.given import Given
 from ultralytics.nn.tasks import MODEL_CLASSES, BaseModel, guess_model_task, yaml_model_load
+from ultralytics.utils import LOGGER
 from ultralytics.utils.settings import settings
 from ultralytics.utils.torch_utils import select_device
 
@@ -56,6 +58,7 @@ class YOLO:
         self.ckpt: dict[str, Any] | None = None
         self.ckpt_path: str | None = None
         self.overrides: dict[str, Any] = {}
+        self._given = Given()
         self._has_weights = False  # False while the weights are the random ones of a model file
         name = str(model).strip()
         if Path(name).suffix in (".yaml", ".yml"):
@@ -84,12 +87,14 @@ class YOLO:
         args = base | {"model": self.overrides["model"], "task": self.task} | kwargs | {"mode": "train"}
         if args.get("resume") is True and self.ckpt_path:
             args["resume"] = self.ckpt_path
+        pretrained = get_cfg({"pretrained": args.get("pretrained", True)}).pretrained
+        if isinstance(pretrained, str | Path):
+            pretrained = args["pretrained"] = str(find_checkpoint(pretrained))
         self.trainer = (trainer or self._part("Trainer"))(overrides=args, _callbacks=self.callbacks)
         if not args.get("resume"):
-            pretrained = args.get("pretrained", True)
-            start = load_checkpoint(pretrained).network if isinstance(pretrained, str | Path) else None
+            start = load_checkpoint(pretrained).network if isinstance(pretrained, str) else None
             if start is None and self._has_weights and pretrained is not False:
-                start = self.model
+                start = self._given.start(self.model, self.trainer.data["names"])
             self.trainer.model = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=start)
         self.trainer.train()
         finished = self.trainer.best if self.trainer.best.exists() else self.trainer.last
@@ -102,7 +107,8 @@ class YOLO:
         """Validate on the split `split=val` of `data=...`, by default the data of training.
 
         Returns:
-            Metrics (`DetMetrics`): `.box.map50`, `.box.map`, `.results_dict`, `.speed`, `.confusion_matrix`.
+            Metrics (`DetMetrics`): `.box.map50`, `.box.map`, `.results_dict`, `.speed`, `.confusion_matrix`; with
+            save_json=True also COCO's own figures, such as `.coco["APsmall"]`.
         """
         warn_unused(kwargs, "val", self.task)
         args = self.overrides | {"rect": True} | kwargs | {"mode": "val"}
@@ -147,10 +153,16 @@ class YOLO:
         self.model.fuse()
         return self
 
-    def load(self, weights: str | Path | nn.Module) -> YOLO:
-        """Take over the weights of every layer that has a counterpart there; `carried` then tells which."""
-        source = weights if isinstance(weights, nn.Module) else load_checkpoint(find_checkpoint(weights)).network
-        self.carried = self.model.load(source)
+    def load(self, weights: str | Path | nn.Module | YOLO) -> YOLO:
+        """Take over the weights of every layer that has a counterpart there; `carried` then tells which.
+
+        Training carries the rest that fits the classes of its data: what has no place yet is kept until then.
+        """
+        source: Any = weights.model if isinstance(weights, YOLO) else weights
+        mine = not isinstance(source, nn.Module)
+        if mine:
+            source = load_checkpoint(find_checkpoint(source)).network
+        self.carried = self._given.load(self.model, source, mine=mine)
         self._has_weights = True
         return self
 
@@ -162,9 +174,9 @@ class YOLO:
 
     def reset_weights(self) -> YOLO:
         """Start again from random weights."""
-        names, task = self.model.names, self.task
+        names, named, task = self.model.names, self.model.named, self.task
         self.model = type(self.model)(deepcopy(self.model.yaml), verbose=False)
-        self.model.names = names
+        self.model.names, self.model.named = names, named
         self._has_weights = False
         self._settle(task)
         return self
@@ -223,13 +235,14 @@ class YOLO:
         checkpoint = load_checkpoint(path)
         self.model = checkpoint.network
         self.ckpt, self.ckpt_path = checkpoint.content, str(path)
-        task = checkpoint.train_args.get("task") or guess_model_task(self.model)
-        self.overrides = {k: checkpoint.train_args[k] for k in KEPT_ARGS if k in checkpoint.train_args}
-        self.overrides |= {"model": str(path), "task": _checked_task(task)}
+        kept = _possible(checkpoint.train_args, path)
+        task = kept.get("task") or guess_model_task(self.model)
+        self.overrides = kept | {"model": str(path), "task": _checked_task(task, f"{path}: ")}
         self._has_weights = True
         self._settle(task)
 
     def _settle(self, task: Any) -> None:
+        self._given = Given()  # of a network that is no longer here
         self.model.task = task
         self.model.args = get_cfg(self._settings())  # the loss reads its gains here
 
@@ -254,8 +267,10 @@ def find_checkpoint(name: str | Path) -> Path:
         ValueError: the file is of another kind.
     """
     given = Path(name)
-    if not given.suffix:
+    if not given.suffix and given.name:
         given = given.with_suffix(".pt")
+    if given.suffix in (".yaml", ".yml"):
+        raise ValueError(f"'{name}' describes a network and holds no weights; give a checkpoint (.pt, .safetensors)")
     if given.suffix not in (".pt", ".pth", ".safetensors"):
         raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt, .safetensors)")
     places = [given, Path(settings["weights_dir"]) / given.name]
@@ -269,7 +284,23 @@ def find_checkpoint(name: str | Path) -> Path:
     )
 
 
-def _checked_task(task: str) -> str:
+def _possible(train_args: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Those of a checkpoint's settings that later calls start from, without what no call could use."""
+    kept = {}
+    for key in KEPT_ARGS:
+        if key in train_args:
+            try:
+                get_cfg({key: train_args[key]})
+            except OptionError as e:
+                if key == "task" and isinstance(train_args[key], str):
+                    raise
+                LOGGER.warning(f"{path}: a setting of its training is left out. {e}")
+            else:
+                kept[key] = train_args[key]
+    return kept
+
+
+def _checked_task(task: str, place: str = "") -> str:
     if task not in TASKS:
-        raise ValueError(f"the task '{task}' is not part of this version; there is: {', '.join(TASKS)}")
+        raise ValueError(f"{place}the task '{task}' is not part of this version; there is: {', '.join(TASKS)}")
     return task

@@ -163,6 +163,12 @@ class BaseTrainer:
         path = Path(str(resume)) if not isinstance(resume, bool) else _latest_run()
         self.resumed = load_checkpoint(path)
         if not self.resumed.can_resume:
+            if self.resumed.content.get("optimizer"):
+                raise ValueError(
+                    f"{path} was written in the middle of a training by another program (ultralytics "
+                    f"{self.resumed.content.get('version')}), which alone can resume it; "
+                    f'train on from its weights with model="{path}" epochs=N instead'
+                )
             raise ValueError(
                 f"{path} is the file of a finished training, there is nothing to resume; "
                 f'train on from its weights with model="{path}" epochs=N instead'
@@ -209,7 +215,8 @@ class BaseTrainer:
             keep_freed_memory()
         # convolutions run 1.3 times as fast with channels last, on the CPU and on tensor cores
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
-        self.model.nc, self.model.names, self.model.args = self.data["nc"], self.data["names"], self.args
+        self.model.nc, self.model.args = self.data["nc"], self.args
+        self.model.names, self.model.named = self.data["names"], True
         freeze_layers(self.model, self.args.freeze)
         self.amp = bool(self.args.amp) and amp_works(self.model, self.device)
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.amp)
@@ -268,6 +275,9 @@ class BaseTrainer:
         self.stopper.load_state_dict(saved["stopper"])
         self._last_step = saved["last_step"]
         self.best_fitness = checkpoint.content["best_fitness"]
+        self.fitness = checkpoint.content["train_metrics"]["fitness"]
+        if checkpoint.path.resolve() == self.last.resolve():
+            self._copy_best()  # the run may have been killed between the two files
         self.start_epoch = self.epoch = checkpoint.content["epoch"] + 1
         set_rng_state(saved["rng"])
         LOGGER.info(f"Resuming {checkpoint.path} at epoch {self.start_epoch + 1} of {self.epochs}")
@@ -436,10 +446,13 @@ class BaseTrainer:
             },
         }
         save_checkpoint(self.last, self.ema.ema, finished=False, **content)
-        if self.fitness is None or self.fitness == self.best_fitness:
-            copy_checkpoint(self.last, self.best)
+        self._copy_best()
         if self.args.save_period > 0 and self.epoch % self.args.save_period == 0:
             copy_checkpoint(self.last, self.wdir / f"epoch{self.epoch}.pt")
+
+    def _copy_best(self) -> None:
+        if self.fitness is None or self.fitness == self.best_fitness:
+            copy_checkpoint(self.last, self.best)
 
     # --------------------------------------------------------------------------------- end
 

@@ -133,6 +133,16 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
+def effective_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """As `own_tensors`, with the weights that torch.nn.utils.prune has split as they take effect, not in two parts."""
+    found = own_tensors(module)
+    for mask in [name for name in found if name.endswith("_mask")]:
+        name = mask.removesuffix("_mask")
+        if f"{name}_orig" in found:
+            found[name] = found.pop(f"{name}_orig") * found.pop(mask)
+    return found
+
+
 def _measure(network: BaseModel) -> list[tuple[int, float]]:
     # an object that torch.load made out of a file of 8.3.0: building its like costs less than a wrong guess
     with torch.random.fork_rng(devices=[]):

@@ -12,24 +12,25 @@ align.py says which layers stand for each other, however many rows were put in o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ultralytics.nn import modules
-from ultralytics.nn.align import Pair, Row, align_rows, fitting, own_tensors, pair_modules, rows_of
+from ultralytics.nn.align import Pair, Row, align_rows, effective_tensors, fitting, own_tensors, pair_modules, rows_of
 from ultralytics.nn.channels import (
     Channels,
     block_parts,
-    by_class_name,
     by_origin,
     has_class_names,
     in_parts,
     input_parts,
+    meet_by_name,
     origin,
+    same_classes,
 )
 from ultralytics.nn.modules import Attention, Conv, Detect
 
@@ -80,6 +81,7 @@ class CarryReport:
     source_parameters_carried: int
     classes: list[str] = field(default_factory=list)  # names of the classes whose rows were carried
     num_classes: int = 0  # of the target
+    classes_by: Literal["name", "number", ""] = ""  # how they met; "" where no class layer has a counterpart
 
     @property
     def carried(self) -> list[str]:
@@ -129,16 +131,25 @@ class CarryReport:
         if told and (self.carried or self.partly):
             lines.append(f"{'layer':>5}  {'type':<26} {'weights':<18} tensors")
             lines += map(str, told)
-        if self.classes and len(self.classes) < self.num_classes:
-            lines.append(f"classes known by name: {', '.join(self.classes)}; {self.num_classes} in all")
+        if len(self.classes) < self.num_classes and self.classes_by == "name":
+            lines.append(f"classes known by name: {', '.join(self.classes) or 'none'}; {self.num_classes} in all")
+        elif not self.classes and self.classes_by == "number":
+            lines.append("no class is carried: their number differs, and one of the networks has no class names")
         return "\n".join(lines)
 
 
 @torch.no_grad()
-def carry(source: BaseModel, target: BaseModel) -> CarryReport:
+def carry(source: BaseModel, target: BaseModel, only: Collection[str] | None = None) -> CarryReport:
     """Carry the weights of `source` over to `target`, in place; `source` is not changed.
 
     A target without class names of its own takes those of a source with as many classes, and class i is then class i.
+    Names that are the numbers 0, 1, … in order count as names if the network is known to have them from a data set
+    (`named`), or if those of the other are names.
+
+    Args:
+        source: where the weights come from.
+        target: where they go.
+        only: names of the target's tensors, as in its state_dict, beyond which nothing is touched.
 
     Raises:
         ValueError: one of the two is fused and the other is not, or one is no network made from a model file.
@@ -146,17 +157,19 @@ def carry(source: BaseModel, target: BaseModel) -> CarryReport:
     _check(source, target)
     rows = rows_of(source), rows_of(target)
     pairs = align_rows(*rows)
-    classes = by_class_name(source, target)
-    work = _Work(*rows, pairs, classes)
+    classes_by: Literal["name", "number"] = "name" if meet_by_name(source, target) else "number"
+    work = _Work(*rows, pairs, same_classes(source, target))
     for j in sorted(pairs):
         work.plan(j)
-    if work.copies:
+    if only is not None:
+        work.copies = [c for c in work.copies if f"model.{c.row}.{c.name}" in only]
+    elif work.copies:
         work.make_identities()
     for copy in work.copies:
         copy.run()
     if not has_class_names(target) and len(source.names) == len(target.names):
-        target.names = dict(source.names)
-    return work.report(target.names)
+        target.names, target.named = dict(source.names), has_class_names(source)
+    return work.report(target.names, classes_by)
 
 
 # ---- tensors ---------------------------------------------------------------------------------------------------------
@@ -247,7 +260,7 @@ class _Work:
 
     def _plan_module(self, j: int, pair: Pair, standard: bool, norms: tuple[dict, dict]) -> None:
         a_name, a, b_name, b = pair
-        theirs, ours = own_tensors(a), own_tensors(b)
+        theirs, ours = effective_tensors(a), own_tensors(b)
         if not theirs or not ours or not fitting(a, b):
             return
         out: Channels | None = None
@@ -310,7 +323,7 @@ class _Work:
 
     # ---- report
 
-    def report(self, names: Mapping[int, str]) -> CarryReport:
+    def report(self, names: Mapping[int, str], classes_by: Literal["name", "number"]) -> CarryReport:
         """What was done, counted."""
         rows = []
         for j, row in enumerate(self.target):
@@ -325,16 +338,17 @@ class _Work:
         used = {c.source_name for c in self.copies}
         left = [f"model.{i}.{n}" for i, row in enumerate(self.source) for n in row.module.state_dict()]
         weights = sum(c.count for c in self.copies if isinstance(c.target, nn.Parameter))
-        classes = [names[k] for k in self.classes.target] if self._is_class_layer & self._followed.keys() else []
+        classes = self.classes.target if self._is_class_layer & self._followed.keys() else []
         return CarryReport(
             rows,
-            [name for name in left if name not in used],
+            [name for name in left if not {name, name.removesuffix("_orig"), name.removesuffix("_mask")} & used],
             _num_weights(self.target),
             weights,
             _num_weights(self.source),
             weights,
-            classes,
+            [names[k] for k in classes],
             len(names),
+            classes_by if self._is_class_layer else "",
         )
 
 

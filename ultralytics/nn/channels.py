@@ -86,18 +86,30 @@ def origin(rows: Sequence[Row], i: int, known: Callable[[int], bool]) -> int:
 
 def has_class_names(network: BaseModel) -> bool:
     """Whether the classes have names and not only the numbers of a new network."""
-    return any(name != str(i) for i, name in network.names.items())
+    return getattr(network, "named", False) or not _numbered(network)
 
 
-def by_class_name(source: BaseModel, target: BaseModel) -> Channels:
+def meet_by_name(source: BaseModel, target: BaseModel) -> bool:
+    """Whether the names of the classes say which are the same."""
+    if not has_class_names(target):
+        return False
+    # numbers that may be names are the same classes as numbers that are: the digits of a data set
+    return has_class_names(source) or _numbered(target)
+
+
+def same_classes(source: BaseModel, target: BaseModel) -> Channels:
     """Classes of one name, however written in capitals; by number where either has no names and both have as many."""
     theirs, ours = source.names, target.names
-    if has_class_names(source) and has_class_names(target):
+    if meet_by_name(source, target):
         by_name = {_plain(name): i for i, name in theirs.items()}
         known = [(by_name[_plain(name)], j) for j, name in ours.items() if _plain(name) in by_name]
     else:  # numbers are no names: 0 is another class in every data set, unless it is the same list
         known = [(i, i) for i in theirs] if len(theirs) == len(ours) else []
     return Channels([i for i, _ in known], [j for _, j in known], len(ours))
+
+
+def _numbered(network: BaseModel) -> bool:
+    return all(name == str(i) for i, name in network.names.items())
 
 
 def _plain(name: str) -> str:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -33,6 +34,7 @@ from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 import ultralytics
 from ultralytics.nn import safetensors_file
@@ -56,6 +58,9 @@ __all__ = [
 LICENSE = "AGPL-3.0-or-later"
 DOCS = "README.md and docs/ of this distribution"
 INTERFACE = (8, 3, 0)  # the version of ultralytics whose networks this distribution has
+MAX_DESCRIPTION = 100_000  # values in the description of a network, or in the settings of its training
+MAX_MODULES = 20_000  # in a recorded network; the largest official one has some 1000
+MAX_NAME = 1_000  # characters of a weight's name
 _HISTORY = ("train_metrics", "train_results")
 # what records raise that are not what they should be
 _BROKEN = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -162,9 +167,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except _BROKEN as e:
         raise CheckpointError(f"{path} is damaged, its network cannot be built: {e}") from e
     train_args = content.get("train_args")
+    train_args = dict(train_args) if isinstance(train_args, dict) else {}
+    _check_size(path, train_args)
+    network.named = bool(train_args.get("data"))  # training gives a network the names of its data
     known = {"ema", "model", "float32", "train_args", "network", "yaml", "names", "format"}
     rest = {k: v for k, v in content.items() if k not in known}
-    return Checkpoint(path, network, dict(train_args) if isinstance(train_args, dict) else {}, rest)
+    return Checkpoint(path, network, train_args, rest)
 
 
 def _read(path: Path) -> tuple[_Found, dict[str, Any]]:
@@ -237,6 +245,7 @@ class _Found:
             raise CheckpointError(f"{path} holds {what}; this version reads {', '.join(MODEL_CLASSES)}")
         recorded = vars(node)
         structure, float32 = recorded.get("yaml"), content.get("float32")
+        _check_size(path, structure, content.get("version"))
         if not isinstance(structure, dict):
             raise CheckpointError(f"{path}: the network carries no description of its layers ('yaml')")
         state = float32 if isinstance(float32, dict) else _tensors(node)
@@ -268,19 +277,40 @@ def _summary(content: dict[Any, Any]) -> str:
     return f"the keys {', '.join(map(str, content))}"
 
 
-def _tensors(node: Inert, prefix: str = "") -> dict[str, Tensor]:
+def _tensors(network: Inert) -> dict[str, Tensor]:
     """state_dict of a recorded module: what nn.Module keeps in its three private tables."""
-    own = vars(node)
     found: dict[str, Tensor] = {}
-    skip = own.get("_non_persistent_buffers_set", set())
-    for table in ("_parameters", "_buffers"):
-        for name, tensor in own.get(table, {}).items():
-            if isinstance(tensor, Tensor) and name not in skip:
-                found[prefix + name] = tensor.detach()
-    for name, child in own.get("_modules", {}).items():
-        if isinstance(child, Inert):
-            found |= _tensors(child, f"{prefix}{name}.")
-    return found
+    todo = [("", network)]
+    for _ in range(MAX_MODULES):
+        prefix, node = todo.pop()
+        own = vars(node)
+        skip = own.get("_non_persistent_buffers_set", set())
+        for table in ("_parameters", "_buffers"):
+            for name, tensor in own.get(table, {}).items():
+                if isinstance(tensor, Tensor) and name not in skip:
+                    found[prefix + name] = tensor.detach()
+        todo += [(f"{prefix}{k}.", child) for k, child in own.get("_modules", {}).items() if isinstance(child, Inert)]
+        if not todo:
+            return found
+        if len(prefix) > MAX_NAME or len(todo) > MAX_MODULES:
+            break
+    raise ValueError("it has more modules than any, or one that holds itself; refused")
+
+
+def _check_size(path: Path, *values: Any) -> None:
+    """Lists that hold the same list twice, and so on, stand in a small file for more than any memory holds."""
+    todo = list(values)
+    for _ in range(MAX_DESCRIPTION):
+        if not todo:
+            return
+        value = todo.pop()
+        if isinstance(value, dict):
+            todo += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            todo += value
+        if len(todo) > MAX_DESCRIPTION:
+            break
+    raise CheckpointError(f"{path}: its description has more than {MAX_DESCRIPTION} values; refused")
 
 
 def _classes(node: Inert) -> dict[int, str]:
@@ -296,7 +326,30 @@ def _classes(node: Inert) -> dict[int, str]:
     return found
 
 
+@contextmanager
+def _no_larger_than(limit: int) -> Iterator[None]:
+    """Stop the building of a network whose description asks for more parameters than `limit`, before they take memory.
+
+    Torch calls the hook when a parameter is registered, and a layer fills its parameters after that.
+    """
+    mine, total = threading.get_ident(), 0
+
+    def count(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:
+        nonlocal total
+        if parameter is not None and threading.get_ident() == mine:
+            total += parameter.numel()
+            if total > limit:
+                raise CheckpointError("the description asks for far more weights than the file holds; refused")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def _build(found: _Found) -> BaseModel:
+    _check_size(found.path, found.structure, found.names)
     _check_modules(found)
     structure, state = found.structure, found.state
     # stride 0 could make a file of some bytes ask for terabytes
@@ -307,7 +360,9 @@ def _build(found: _Found) -> BaseModel:
         # YOLOv8's published class branch, or the one of 8.3.0: the keys tell, whatever the description says
         structure["legacy"] = any(re.fullmatch(r"model\.\d+\.cv3\.0\.0\.conv\.weight", key) for key in state)
     try:
-        network = MODEL_CLASSES[found.kind](structure, ch=int(structure.get("ch", 3)), verbose=False)
+        # a head may build a branch that it then replaces, and a fused network lacks its normalisations
+        with _no_larger_than(4 * sum(v.numel() for v in state.values()) + 1_000_000):
+            network = MODEL_CLASSES[found.kind](structure, ch=int(structure.get("ch", 3)), verbose=False)
         if not any(key.endswith(".bn.weight") for key in state):
             network.fuse(verbose=False)
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})

@@ -70,6 +70,7 @@ class BaseModel(nn.Module):
     model: nn.Sequential
     save: list[int]
     names: dict[int, str]
+    named: bool = False  # whether `names` are known to be a data set's, where they might be a new network's numbers
     stride: Tensor
     layer_maps: list[tuple[int, float]]  # channels and pixels per cell of what every layer gives; (0, 0) for a head
     nc: int  # the next three are set by those who train or load

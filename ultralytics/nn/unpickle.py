@@ -12,6 +12,7 @@ import io
 import math
 import pickle
 import re
+import reprlib
 import sys
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
@@ -56,6 +57,9 @@ _UNUSED = tuple(
 )
 
 
+MAX_TUPLE = 10_000  # elements with those of inner tuples; the longest in a checkpoint has some hundred
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be read: what was found in it and what would be right."""
 
@@ -88,7 +92,13 @@ def read_safely(path: str | Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     with path.open("rb") as file:
-        if file.read(len(_OLD_MAGIC)) == _OLD_MAGIC:
+        start = file.read(64)
+        if start and start.isascii() and start.decode().split("\n")[0].strip("\r\t").isprintable():
+            raise CheckpointError(
+                f"{path} is a text that begins with {start.decode()[:30]!r}, and no checkpoint: did the download bring "
+                "a web page or a Git LFS pointer instead of the file?"
+            )
+        if start.startswith(_OLD_MAGIC):
             raise CheckpointError(
                 f"{path} is in the format that torch wrote before 1.6; if you trust it, open it with torch.load and "
                 "write it again with torch.save"
@@ -124,6 +134,22 @@ def _checked_root(archive: zipfile.ZipFile, path: Path) -> str:
     return roots[0]
 
 
+def _measured(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    # a tuple that is the key of a dict is hashed with all that it holds: forty that each hold the last twice never end
+    def load_tuple(self: _SafeUnpickler) -> None:
+        load(self)
+        made = self.stack[-1]  # type: ignore[attr-defined]
+        size = len(made) + sum(self._sizes.get(id(x), 0) for x in made if type(x) is tuple)
+        if size > MAX_TUPLE:
+            raise CheckpointError(f"it has a tuple of {size} elements, which torch does not write; refused")
+        self._sizes[id(made)] = size  # all tuples of a file are made here: an id that is used again is measured again
+
+    return load_tuple
+
+
+_TUPLES = (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
+
+
 class _SafeUnpickler(pickle._Unpickler):
     """Rebuilds data and inert records only.
 
@@ -132,18 +158,21 @@ class _SafeUnpickler(pickle._Unpickler):
     """
 
     dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code not in _UNUSED}
+    dispatch |= {code[0]: _measured(pickle._Unpickler.dispatch[code[0]]) for code in _TUPLES}
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(io.BytesIO(archive.read(f"{root}data.pkl")), encoding="utf-8")
         self._archive, self._root = archive, root
         self._storages: dict[str, Tensor] = {}
         self._types: dict[str, type] = {}
+        self._sizes: dict[int, int] = {}  # of tuples, by id
 
     def persistent_load(self, pid: Any) -> Tensor:
         """The numbers of a storage, 1-D; `pid` is ("storage", dtype, key, device, count)."""
         kind, dtype, key, _, count = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise CheckpointError(f"it refers to something outside the file: {pid!r:.80}")
+        ours = isinstance(dtype, torch.dtype) and isinstance(key, str) and isinstance(count, int)
+        if kind != "storage" or not ours:
+            raise CheckpointError(f"it refers to something outside the file: {reprlib.repr(pid)}")
         if key not in self._storages:
             raw = bytearray(self._archive.read(f"{self._root}data/{key}"))
             # one byte more for an empty storage: what frombuffer gives cannot be made larger by the file
@@ -209,7 +238,7 @@ def _tensor_of_type(storage: Tensor, offset: int, size: Any, stride: Any, *rest:
     # torch keeps the newer dtypes (uint16 and its like) as bytes; offset and strides count numbers of that type
     dtype = rest[2]
     if not isinstance(dtype, torch.dtype):
-        raise CheckpointError(f"it has a tensor of the unknown type {dtype!r:.40}")
+        raise CheckpointError(f"it has a tensor of the unknown type {reprlib.repr(dtype)}")
     return _tensor(storage.view(dtype), offset, size, stride)
 
 
@@ -221,7 +250,7 @@ def _parameter(data: Any, *_: object) -> Tensor:
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
     if encoding != "latin1":
-        raise CheckpointError(f"the file asks for the codec '{encoding}', which is refused")
+        raise CheckpointError(f"the file asks for the codec {reprlib.repr(encoding)}, which is refused")
     return text.encode("latin1")
 
 
@@ -241,7 +270,7 @@ class _NumberType:
 
     def __setstate__(self, state: Any) -> None:
         if state[1] not in ("<", ">", "|", "="):
-            raise CheckpointError(f"it has a numpy value of the byte order {state[1]!r:.20}")
+            raise CheckpointError(f"it has a numpy value of the byte order {reprlib.repr(state[1])}")
         self.order = state[1]
 
 

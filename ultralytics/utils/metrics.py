@@ -269,7 +269,15 @@ class Metric:
 
 
 class DetMetrics:
-    """Scores of a detector, under the names that results files and callbacks use."""
+    """Scores of a detector, under the names that results files and callbacks use.
+
+    Attributes:
+        box: the scores of boxes.
+        speed: milliseconds a picture, by stage.
+        confusion_matrix: filled when validation draws pictures (plots=True).
+        coco: COCO's own twelve figures by name (AP, AP50, AP75, APsmall, APmedium, APlarge, AR1, …), which differ from
+            `box` (see coco.py); filled when validation writes predictions.json (save_json=True), else empty.
+    """
 
     def __init__(self, save_dir: str | Path = ".", names: Mapping[int, str] | None = None) -> None:
         self.save_dir = Path(save_dir)
@@ -278,6 +286,7 @@ class DetMetrics:
         self.speed = dict.fromkeys(("preprocess", "inference", "loss", "postprocess"), 0.0)  # ms per picture
         self.task = "detect"
         self.confusion_matrix: ConfusionMatrix | None = None
+        self.coco: dict[str, float] = {}
 
     def process(self, tp: np.ndarray, conf: np.ndarray, pred_cls: np.ndarray, target_cls: np.ndarray) -> None:
         """Takes all detections of a run, as `ap_per_class` does."""

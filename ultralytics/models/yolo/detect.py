@@ -65,7 +65,7 @@ class DetectionTrainer(BaseTrainer):
         verbose = verbose and RANK in (-1, 0)
         model = DetectionModel(cfg, nc=self.data["nc"], verbose=verbose)
         if weights is not None:
-            model.names = self.data["names"]  # class rows are carried by name
+            model.names, model.named = self.data["names"], True  # class rows are carried by name
             model.load(weights, verbose=verbose)
         return model
 
@@ -108,7 +108,6 @@ class DetectionValidator(BaseValidator):
     """Average precision, precision, recall and confusion matrix over a split."""
 
     metric_keys = tuple(DetMetrics().keys)
-    coco_figures: dict[str, float] | None = None  # with save_json: COCO's AP, also of small, medium and large objects
 
     def get_dataset(self) -> dict[str, Any]:
         if not self.args.data:
@@ -236,11 +235,11 @@ class DetectionValidator(BaseValidator):
         self.save_dir.mkdir(parents=True, exist_ok=True)
         self._truth.write(self.save_dir / "instances.json")
         try:
-            self.coco_figures = coco.evaluate(self._truth.as_dict(), self.jdict)
+            self.metrics.coco = coco.evaluate(self._truth.as_dict(), self.jdict)
         except (ImportError, coco.CocoError) as e:
             LOGGER.warning(f"COCO's metrics are left out. {e}")
         else:
-            LOGGER.info(coco.table(self.coco_figures))
+            LOGGER.info(coco.table(self.metrics.coco))
 
     def plot_batch(self, batch: dict[str, Any], preds: list[Tensor], ni: int) -> None:
         from ultralytics.utils.plotting import plot_images
