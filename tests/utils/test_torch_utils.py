@@ -49,6 +49,12 @@ def test_seed_repeats_all_streams():
     assert draw() == first
     init_seeds(6)
     assert draw() != first
+
+
+def test_new_memory_is_not_filled_first():
+    init_seeds(0, deterministic=True)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(False)
 
 
