@@ -1,8 +1,5 @@
 """D-LKA for volumes: against the formulas on the literal operator."""
 
-import copy
-import pickle
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -59,43 +56,8 @@ def test_a_map_is_refused_and_model_files_say_why(tiny, put_in):
         DetectionModel(put_in(tiny, 3, [-1, 1, "deformable_LKA_Attention3d", []]), verbose=False)
 
 
-def test_copies_pickles_and_traces_compute_the_same():
+def test_the_start_can_be_identity():
     m = _attention()
-    x = torch.randn(1, 2, 3, 4, 5)
-    traced = torch.jit.trace(m, x)
-    for other in (copy.deepcopy(m), pickle.loads(pickle.dumps(m)), traced):
-        torch.testing.assert_close(other(x), m(x), rtol=0, atol=1e-6)
-    other = torch.randn(2, 2, 4, 2, 6)
-    torch.testing.assert_close(traced(other), m(other), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_types_and_autocast_come_close(dtype):
-    m = _attention(4)
-    x = torch.randn(1, 4, 3, 4, 5)
-    expected = m(x)
-    with torch.autocast("cpu", dtype):
-        auto = m(x).float()
-    for out in (auto, copy.deepcopy(m).to(dtype)(x.to(dtype)).float()):
-        assert (out - expected).abs().max() < 2e-2 * expected.abs().max()
-
-
-def test_every_parameter_gets_a_gradient_and_the_start_can_be_identity():
-    m = _attention().train()
     x = torch.randn(2, 2, 3, 4, 5)
-    m(x).square().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in m.parameters())
     m.start_as_identity()
     torch.testing.assert_close(m(x), x, rtol=0, atol=0)
-
-
-@pytest.mark.slow
-def test_compiles_as_one_graph():
-    m = _attention()
-    compiled = torch.compile(m, fullgraph=True, backend="aot_eager")
-    grads = []
-    for f in (m, compiled):
-        x = torch.linspace(-1, 1, 120).view(1, 2, 3, 4, 5).requires_grad_()
-        f(x).square().sum().backward()
-        grads.append(x.grad)
-    torch.testing.assert_close(*grads)
