@@ -2,7 +2,6 @@
 
 import copy
 import math
-import pickle
 from contextlib import contextmanager
 
 import pytest
@@ -11,6 +10,7 @@ from torch import nn
 
 from ultralytics.nn.Addmodules import akconv, lookup
 from ultralytics.nn.Addmodules.akconv import SHAPES, AKConv, C2f_AKConv, initial_shape
+from ultralytics.nn.ops import use_backend
 from ultralytics.utils import LOGGER
 
 
@@ -239,54 +239,7 @@ def test_wild_offsets_do_not_read_outside(wild, dtype, compat):
         assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_types_and_autocast_come_close(dtype):
-    m = _module(8, 8, 5, 2, offsets=0.5)
-    x = torch.randn(1, 8, 9, 12)
-    expected = m(x)
-    with torch.autocast("cpu", dtype):
-        auto = m(x).float()
-    for out in (auto, copy.deepcopy(m).to(dtype)(x.to(dtype)).float()):
-        assert (out - expected).abs().max() < 2e-2 * expected.abs().max()
-
-
 # ---- house-keeping ----------------------------------------------------------
-
-
-def test_channels_last_gives_the_same():
-    m = _module(3, 4, 5, 2, offsets=1.0)
-    x = torch.randn(2, 3, 7, 6)
-    y = copy.deepcopy(m).to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(y, m(x))
-
-
-def test_copies_pickles_and_traces_compute_the_same():
-    m = _module(3, 4, 5, 2, offsets=1.0, offset_lr=0.1, shape="cross")
-    x = torch.randn(2, 3, 7, 6)
-    traced = torch.jit.trace(m, x)
-    for other in (copy.deepcopy(m), pickle.loads(pickle.dumps(m)), traced):
-        torch.testing.assert_close(other(x), m(x), rtol=0, atol=1e-6)
-    wide = torch.randn(2, 3, 5, 11)
-    torch.testing.assert_close(traced(wide), m(wide), rtol=0, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_compiles_as_one_graph():
-    m = _module(3, 4, 5, 2, offsets=1.0, offset_lr=0.1)
-    compiled = torch.compile(m, fullgraph=True, backend="aot_eager")
-    grads = []
-    for f in (m, compiled):
-        x = torch.linspace(-1, 1, 126).view(1, 3, 6, 7).requires_grad_()
-        f(x).square().sum().backward()
-        grads.append(x.grad)
-    torch.testing.assert_close(*grads)
-
-
-def test_every_parameter_gets_a_gradient():
-    m = AKConv(3, 4, 3, 2).train()
-    m(torch.randn(2, 3, 8, 8)).square().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in m.parameters())
 
 
 def test_model_files_know_it():
@@ -295,3 +248,128 @@ def test_model_files_know_it():
     block = C2f_AKConv(8, 8, 2, True)
     assert [type(b.cv2) for b in block.m] == [AKConv, AKConv]
     assert block(torch.randn(1, 8, 6, 5)).shape == (1, 8, 6, 5)
+
+
+# ---- on the kernels: in Triton's interpreter, or on a GPU -----------------------------------------------------------
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture
+def kernels():
+    """AKConv is computed by the kernels, except where a test asks for PyTorch."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from ultralytics.nn.ops.kernels.launch import INTERPRETED
+
+    if DEVICE == "cpu" and not INTERPRETED:
+        pytest.skip("kernels need a GPU, or TRITON_INTERPRET=1 from the start")
+    with use_backend("triton"):
+        yield
+
+
+def _trained(*args, **options):
+    """A module whose normalisation does something."""
+    m = _module(*args, offsets=1.0, **options)
+    with torch.no_grad():
+        for name, t in m.conv[1].state_dict().items():
+            if t.is_floating_point():
+                t.uniform_(0.5, 1.5) if "var" in name else t.normal_(0.5, 0.5)
+    return m.to(DEVICE)
+
+
+def _assert_close(found, expected, tolerance=1e-5):
+    for f, e in zip(found, expected, strict=True):
+        assert (f.float() - e).abs().max() <= tolerance * max(e.abs().max(), 1)
+
+
+@pytest.mark.parametrize("options", [{"stride": 1}, {"stride": 2, "bias": True, "offset_lr": 0.1}])
+def test_trains_on_the_kernels_as_on_pytorch(kernels, options):
+    m = _trained(3, 5, 4, **options).train()
+    x = torch.randn(2, 3, 5, 7, device=DEVICE)
+
+    def step():
+        inputs = (x.clone().requires_grad_(), *m.parameters())
+        return torch.autograd.grad(m(inputs[0]).square().sum(), inputs)
+
+    with use_backend("pytorch"):
+        expected = step()
+    _assert_close(step(), expected, 1e-4)  # the batch's own statistics enlarge errors
+
+
+@pytest.mark.parametrize("activation", [nn.SiLU(), nn.ReLU(), nn.Identity()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("norm", ["as it is", "not affine", "fused"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_kernels_do_normalisation_and_silu_in_passing(kernels, norm, activation, bias):
+    m = _trained(3, 5, 3, bias=bias)
+    m.conv[2] = activation
+    if norm != "as it is":
+        m.conv[1] = nn.Identity() if norm == "fused" else nn.BatchNorm2d(5, affine=False).to(DEVICE).eval()
+    x = torch.randn(2, 3, 4, 5, device=DEVICE)
+    with use_backend("pytorch"):
+        expected = m(x)
+    called = []
+    m.conv[1].register_forward_hook(lambda *_: called.append("norm"))
+    m.conv[2].register_forward_hook(lambda *_: called.append("activation"))
+    before = copy.deepcopy(m.state_dict())
+    with torch.no_grad():
+        found = m(x)
+    assert called == ([] if type(activation) is nn.SiLU else ["activation"])
+    _assert_close([found], [expected])
+    _assert_close([m(x)], [expected])
+    assert called[-2:] == ["norm", "activation"], "a gradient is wanted, and goes through the modules"
+    assert all(torch.equal(t, before[name]) for name, t in m.state_dict().items())
+
+
+def test_kernels_leave_the_statistics_of_a_batch_to_the_normalisation(kernels):
+    m = _trained(3, 5, 3).train()
+    x = torch.randn(2, 3, 4, 5, device=DEVICE)
+    other = copy.deepcopy(m)
+    with torch.no_grad():
+        found = m(x)
+        with use_backend("pytorch"):
+            expected = other(x)
+    _assert_close([found], [expected])
+    _assert_close([m.conv[1].running_mean], [other.conv[1].running_mean])
+
+
+def test_kernels_under_autocast_and_in_half_precision(kernels):
+    m = _trained(5, 6, 3)
+    x = torch.randn(1, 5, 6, 4, device=DEVICE)
+    with use_backend("pytorch"):
+        expected = m(x)
+    with torch.autocast(DEVICE, torch.bfloat16):
+        found = m(x)
+        with torch.no_grad():
+            folded = m(x)
+    found.float().sum().backward()
+    assert found.dtype == folded.dtype == torch.bfloat16
+    assert m.conv[0].weight.grad.dtype == torch.float32
+    m.bfloat16()
+    x = x.bfloat16()
+    with torch.no_grad():
+        half = m(x)
+    _assert_close((found, folded, half, m(x)), [expected] * 4, 2e-2)
+
+
+@pytest.mark.parametrize("compat", ["published", "tutorial"])
+def test_compat_keeps_its_own_sampling(kernels, compat):
+    m = _trained(3, 4, 3, compat=compat)
+    x = torch.randn(1, 3, 4, 5, device=DEVICE)
+    with torch.no_grad():
+        found = m(x)
+        with use_backend("pytorch"):
+            assert torch.equal(m(x), found)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_kernels_compile_as_one_graph(kernels, mode):
+    m = getattr(_trained(3, 4, 3, 2), mode)()
+    compiled = torch.compile(m, fullgraph=True, backend="aot_eager")
+    x = torch.randn(1, 3, 6, 5, device=DEVICE)
+    results = []
+    for f in (m, compiled):
+        with torch.set_grad_enabled(mode == "train"):
+            results.append([f(x)])
+        if mode == "train":
+            results[-1] += torch.autograd.grad(results[-1][0].square().sum(), list(m.parameters()))
+    _assert_close(*results)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ultralytics.nn.ops import window_attention, window_attention_reference
+from ultralytics.nn.ops import attention, window_attention, window_attention_reference
 from ultralytics.nn.ops.attention import reflect
 
 #        B, n, d, H, W, window, dilation, stride
@@ -79,3 +79,38 @@ def test_half_types_come_close(dtype, tolerance):
 def test_wrong_arguments_are_named(window, shapes, message):
     with pytest.raises(ValueError, match=message):
         window_attention(*(torch.zeros(s) for s in shapes), window)
+
+
+@pytest.mark.parametrize("images", [1, 2, 4])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_few_images_at_a_time_give_the_same(monkeypatch, images, dtype):
+    case = (5, 2, 3, 9, 11, 5, 1, 2)
+    inputs = _inputs(case, dtype, torch.channels_last)
+    whole = window_attention(*inputs, *case[5:])
+    grad = torch.ones_like(whole)
+    wanted = torch.autograd.grad(whole, inputs, grad)
+    calls = []
+    tiled = attention._tiled
+    monkeypatch.setattr(attention, "_tiled", lambda q, *rest: calls.append(len(q)) or tiled(q, *rest))
+    monkeypatch.setattr(attention, "_images_at_once", lambda *_: images)
+    parts = window_attention(*inputs, *case[5:])
+    torch.testing.assert_close(parts, whole, rtol=0, atol=0)
+    assert parts.stride() == whole.stride(), "the memory format depends on the number of parts"
+    torch.testing.assert_close(torch.autograd.grad(parts, inputs, grad), wanted)
+    assert max(calls) == images and sum(calls) == 2 * len(whole)
+    with torch.no_grad():
+        torch.testing.assert_close(window_attention(*inputs, *case[5:]), whole, rtol=0, atol=0)
+
+
+def test_the_number_of_images_at_a_time_follows_what_is_copied():
+    q = torch.zeros(10, 4, 16, 80, 80)
+    # 100 tiles of 14 * 14 keys in place of 6400, keys and values: 2.5 million numbers an image
+    at_once = attention._images_at_once(q, 7, 1, 1)
+    assert at_once == attention.CHUNK_VALUES // (2 * 100 * 14 * 14 * 64) == 1
+    assert attention._images_at_once(q[..., :8, :8], 7, 1, 1) == 10
+    assert attention._images_at_once(q[:0], 7, 1, 1) == 0
+
+
+def test_an_empty_batch_has_an_empty_result():
+    q = torch.zeros(0, 2, 3, 5, 6)
+    assert window_attention(q, q, q, 3, 1, 2).shape == (0, 2, 3, 3, 3)

@@ -1,9 +1,9 @@
-"""sample_points: against the reference and against pencil and paper, on odd sizes, at borders and for wild offsets."""
+"""AKConv's sampling: against the reference and by pencil and paper, on odd sizes, at borders and for wild offsets."""
 
 import pytest
 import torch
 
-from ultralytics.nn.ops import sample_points, sample_points_reference
+from ultralytics.nn.ops import sample_conv, sample_points, sample_points_reference
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 #        B, C, H, W, N, h, w
@@ -104,3 +104,44 @@ def test_half_types_keep_coordinates_exact(dtype):
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"points \(B, 2N, h, w\)"):
         sample_points(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 3, 3))
+
+
+# ---- sample_conv: sampling and projection; kernels/test_kernel_sampling.py has its kernels -----------------------
+
+
+def _projected(x, points, weight, bias):
+    samples = sample_points_reference(x, points)
+    return torch.einsum("bcnhw,kcn->bkhw", samples, weight) + bias.view(-1, 1, 1)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_projection_equals_the_sum_over_channels_and_points(case):
+    x, points = _inputs(case)
+    g = torch.Generator().manual_seed(1)
+    weight = torch.randn(3, case[1], case[4], 1, generator=g, dtype=torch.float64)
+    bias = torch.randn(3, generator=g, dtype=torch.float64)
+    inputs = [t.requires_grad_() for t in (x, points, weight, bias)]
+    out, expected = sample_conv(*inputs), _projected(x, points, weight.squeeze(3), bias)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+    grad = torch.randn(out.shape, generator=g, dtype=out.dtype)
+    torch.testing.assert_close(
+        torch.autograd.grad(out, inputs, grad), torch.autograd.grad(expected, inputs, grad), rtol=0, atol=1e-12
+    )
+    torch.testing.assert_close(sample_conv(x, points, weight.squeeze(3), bias), out, rtol=0, atol=0)
+    silu = sample_conv(*inputs, activation="silu")
+    torch.testing.assert_close(silu, expected * expected.sigmoid(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("weight", "activation", "message"),
+    [
+        ((4, 2, 5), "none", r"at 3 points wants weights \(K, 2, 3\), with or without a last 1, not \(4, 2, 5\)"),
+        ((4, 2, 3, 2), "none", r"not \(4, 2, 3, 2\)"),
+        ((4, 2), "none", r"not \(4, 2\)"),
+        ((4, 2, 3), "relu", "ends in one of none, silu, not in 'relu'"),
+    ],
+)
+def test_wrong_weights_and_activations_are_named(weight, activation, message):
+    with pytest.raises(ValueError, match=message):
+        sample_conv(torch.zeros(1, 2, 3, 3), torch.zeros(1, 6, 3, 3), torch.zeros(weight), activation=activation)

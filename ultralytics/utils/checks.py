@@ -59,11 +59,14 @@ def _version(name: str) -> str | None:
 def _devices() -> list[str]:
     try:
         import torch  # seconds, and only this report needs it
+
+        from ultralytics.nn.ops import backends
     except ImportError as e:
         return [f"torch cannot be imported: {e}"]
     if torch.cuda.is_available():
         gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-        return [f"GPU {n}: {gpu.name}, {gpu.total_memory / 2**30:.1f} GiB" for n, gpu in enumerate(gpus)]
+        lines = [f"GPU {n}: {gpu.name}, {gpu.total_memory / 2**30:.1f} GiB" for n, gpu in enumerate(gpus)]
+        return [*lines, backends.report()]
     if torch.backends.mps.is_available():
         return ["GPU: Apple (device=mps)"]
     return [f"no GPU that torch {torch.__version__} can use; the CPU has {torch.get_num_threads()} threads"]

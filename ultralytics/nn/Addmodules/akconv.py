@@ -20,15 +20,15 @@ from functools import cache
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from ultralytics.nn.Addmodules import register
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
-from ultralytics.nn.ops import sample_points
+from ultralytics.nn.ops import backends, sample_conv
 from ultralytics.nn.ops.rows import wants_function
+from ultralytics.nn.ops.sampling import mix
 from ultralytics.utils import LOGGER
 
 Shape = str | Sequence[tuple[float, float]]
@@ -94,19 +94,24 @@ class AKConv(nn.Module):
             offset = _ScaleGradient.apply(offset, self.offset_lr)
         points = offset.float() if offset.dtype in (torch.float16, torch.bfloat16) else offset
         points = points + self._grid(offset.shape[2], offset.shape[3], points)
-        samples = sample_points(x, points) if self.compat is None else _published_samples(x, points)
-        return self.conv[2](self.conv[1](self._mix(samples)))
-
-    def _mix(self, samples: Tensor) -> Tensor:
-        """(B, C, N, h, w) samples through the (N, 1) convolution: 1×1 over C * N channels, in memory's order."""
-        conv = self.conv[0]
+        conv, norm, activation = self.conv
         assert isinstance(conv, nn.Conv2d), "the first part of conv mixes the samples"
-        B, _, _, h, w = samples.shape
-        C, N = conv.in_channels, self.num_param  # numbers also where a traced graph knows no sizes
-        if samples.stride(1) == 1:  # channels lie innermost: one row of N * C numbers a pixel
-            flat, weight = samples.permute(0, 3, 4, 2, 1).reshape(-1, N * C), conv.weight.transpose(1, 2)
-            return F.linear(flat, weight.flatten(1), conv.bias).view(B, h, w, -1).permute(0, 3, 1, 2)
-        return F.conv2d(samples.reshape(B, C * N, h, w), conv.weight.reshape(-1, C * N, 1, 1), conv.bias)
+        if self.compat is not None:
+            return activation(norm(mix(_published_samples(x, points), conv.weight, conv.bias)))
+        if not self._folds(x, points):
+            return activation(norm(sample_conv(x, points, conv.weight, conv.bias)))
+        weight, bias = _folded(conv, norm)
+        if type(activation) is nn.SiLU:
+            return sample_conv(x, points, weight, bias, "silu")
+        return activation(sample_conv(x, points, weight, bias))
+
+    def _folds(self, x: Tensor, points: Tensor) -> bool:
+        """Whether a kernel computes this without a gradient: then it does the normalisation and SiLU in passing."""
+        norm = self.conv[1]
+        fixed = isinstance(norm, nn.BatchNorm2d) and not norm.training and norm.running_mean is not None
+        if not fixed and not isinstance(norm, nn.Identity):
+            return False
+        return not wants_function(x, points, *self.conv.parameters()) and backends.uses_triton(x)
 
     def _grid(self, h: int, w: int, like: Tensor) -> Tensor:
         """Start of every tap before its offset: (2N, h, w), rows then columns, in `like`'s type."""
@@ -206,6 +211,19 @@ def _line(num_param: int) -> list[tuple[float, float]]:
 
 # name -> points; "default" is the paper's, from the pixel to the right and down; the others lie round the pixel
 SHAPES = {"default": _rows_of_points, "square": _square, "cross": _cross, "diamond": _diamond, "line": _line}
+
+
+def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias, in float32, that compute `conv` and then `norm` as it is in evaluation mode."""
+    if not isinstance(norm, nn.BatchNorm2d):
+        return conv.weight, conv.bias
+    assert norm.running_mean is not None, "a normalisation without statistics of its own is not folded"
+    assert norm.running_var is not None, "they come in pairs"
+    scale = torch.rsqrt(norm.running_var.float() + norm.eps)
+    scale = scale * norm.weight.float() if norm.affine else scale
+    mean = norm.running_mean.float() - (0 if conv.bias is None else conv.bias.float())
+    shift = -mean * scale + (norm.bias.float() if norm.affine else 0)
+    return conv.weight.float() * scale.view(-1, 1, 1, 1), shift
 
 
 @cache

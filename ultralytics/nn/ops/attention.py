@@ -15,7 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ultralytics.nn.ops import backends
+from ultralytics.nn.ops.recompute import recomputed
+
 TILE = 8  # outputs a side; smaller tiles copy more, larger ones compute more scores that the mask hides
+CHUNK_VALUES = 1 << 22  # numbers in the copied keys and values of the images handled at once: 16 MB of float32
 
 
 def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int = 1, stride: int = 1) -> Tensor:
@@ -35,6 +39,59 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int
         ValueError: the window is even, or the shapes differ.
     """
     _check(q, k, v, window)
+    if backends.uses_triton(q):
+        return torch.ops.addmodules.window_attention(q, k.to(q.dtype), v.to(q.dtype), window, dilation, stride)
+    images = _images_at_once(q, window, dilation, stride)
+    if images >= q.shape[0]:
+        out = _tiled(q, k, v, window, dilation, stride)
+    else:
+        settings = (window, dilation, stride, images)
+        out = recomputed(_in_parts, _gradients_in_parts, q, k, v, settings=settings)
+    return out.permute(0, 3, 4, 1, 2)
+
+
+def window_attention_reference(
+    q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int = 1, stride: int = 1
+) -> Tensor:
+    """As `window_attention`, one tap of the window at a time."""
+    _check(q, k, v, window)
+    H, W = q.shape[3:]
+    q = q[..., ::stride, ::stride] * q.shape[2] ** -0.5
+    reach = dilation * (window // 2)
+    lines, columns = (torch.arange(0, size, stride, device=q.device) for size in (H, W))
+    scores, taps = [], []
+    for dy in range(-reach, reach + 1, dilation):
+        for dx in range(-reach, reach + 1, dilation):
+            at = reflect(lines + dy, H).view(-1, 1), reflect(columns + dx, W)
+            scores.append((q * k[..., at[0], at[1]]).sum(2))
+            taps.append(v[..., at[0], at[1]])
+    attention = torch.stack(scores).softmax(0).unsqueeze(3)  # (taps, B, n, 1, h, w)
+    return (attention * torch.stack(taps)).sum(0)
+
+
+def reflect(index: Tensor, size: int) -> Tensor:
+    """Fold any integers into [0, size): numpy's "reflect" padding, which does not repeat the border itself."""
+    period = torch.full_like(index, 2 * (size - 1) + 1 // size)  # 1 for size 1; no comparison: it ends up in ONNX files
+    index = index % period
+    return torch.minimum(index, period - index)
+
+
+def _images_at_once(q: Tensor, window: int, dilation: int, stride: int) -> int:
+    """Images whose tiles of keys and values fit CHUNK_VALUES; all in a graph, which is not for the sizes of the day."""
+    B = q.shape[0]
+    if B == 0 or torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+        return B
+    copies = 1.0  # how often a key is read
+    for size in q.shape[3:]:
+        out = (size - 1) // stride + 1
+        tile = _even_tile(out)
+        copies *= -(-out // tile) * ((tile - 1) * stride + dilation * (window - 1) + 1) / size
+    most = max(1, int(CHUNK_VALUES / max(1.0, 2 * copies * q[:1].numel())))
+    return -(-B // -(-B // most))  # in equal parts
+
+
+def _tiled(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: int) -> Tensor:
+    """`window_attention` by tiles, (B, h, w, n, d)."""
     B, n, d, H, W = q.shape
     h, w = (H - 1) // stride + 1, (W - 1) // stride + 1
     exports = torch.onnx.is_in_onnx_export()
@@ -54,33 +111,27 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int
     out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=hidden.view(th * tw, -1))
     out = out.transpose(1, 2).reshape(B, query_rows.shape[0], query_columns.shape[0], th, tw, n * d)
     out = out.transpose(2, 3).reshape(B, query_rows.numel(), query_columns.numel(), n, d)
-    return out[:, :h, :w].permute(0, 3, 4, 1, 2)
+    return out[:, :h, :w]
 
 
-def window_attention_reference(
-    q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int = 1, stride: int = 1
-) -> Tensor:
-    """As `window_attention`, one tap of the window at a time."""
-    _check(q, k, v, window)
-    H, W = q.shape[3:]
-    q = q[..., ::stride, ::stride] * q.shape[2] ** -0.5
-    reach = dilation * (window // 2)
-    rows, columns = (torch.arange(0, size, stride, device=q.device) for size in (H, W))
-    scores, taps = [], []
-    for dy in range(-reach, reach + 1, dilation):
-        for dx in range(-reach, reach + 1, dilation):
-            at = reflect(rows + dy, H).view(-1, 1), reflect(columns + dx, W)
-            scores.append((q * k[..., at[0], at[1]]).sum(2))
-            taps.append(v[..., at[0], at[1]])
-    attention = torch.stack(scores).softmax(0).unsqueeze(3)  # (taps, B, n, 1, h, w)
-    return (attention * torch.stack(taps)).sum(0)
+def _in_parts(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: int, images: int) -> Tensor:
+    """`_tiled` for a few images at a time: it bounds the memory, since the backward pass makes the tiles again."""
+    parts = zip(q.split(images), k.split(images), v.split(images), strict=True)
+    return torch.cat([_tiled(*part, window, dilation, stride) for part in parts])
 
 
-def reflect(index: Tensor, size: int) -> Tensor:
-    """Fold any integers into [0, size): numpy's "reflect" padding, which does not repeat the border itself."""
-    period = torch.full_like(index, 2 * (size - 1) + 1 // size)  # 1 for size 1; no comparison: it ends up in ONNX files
-    index = index % period
-    return torch.minimum(index, period - index)
+def _gradients_in_parts(
+    q: Tensor, k: Tensor, v: Tensor, grad: Tensor, window: int, dilation: int, stride: int, images: int
+) -> tuple[Tensor, ...]:
+    grads = tuple(torch.empty_like(t) for t in (q, k, v))
+    for first in range(0, len(grad), images):
+        at = slice(first, first + images)
+        with torch.enable_grad():
+            queries, keys, values = (t[at].detach().requires_grad_() for t in (q, k, v))
+            out = _tiled(queries, keys, values, window, dilation, stride)
+        for i, of_part in enumerate(torch.autograd.grad(out, (queries, keys, values), grad[at])):
+            grads[i][at] = of_part
+    return grads
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, window: int) -> None:
@@ -120,6 +171,6 @@ def _gather_tiles(x: Tensor, lines: Tensor, columns: Tensor) -> Tensor:
     pixel = lines[:, None, :, None] * W + columns[None, :, None, :]  # (tiles down, tiles across, lines, columns)
     images = torch.arange(0, B * H * W, H * W, device=x.device)
     index = (images.view(-1, 1) + pixel.view(1, -1)).view(-1)
-    rows = x.permute(0, 3, 4, 1, 2).reshape(B * H * W, n * d)
+    pixels = x.permute(0, 3, 4, 1, 2).reshape(B * H * W, n * d)
     area = lines.shape[1] * columns.shape[1]
-    return rows.index_select(0, index).view(-1, area, n, d).transpose(1, 2)
+    return pixels.index_select(0, index).view(-1, area, n, d).transpose(1, 2)

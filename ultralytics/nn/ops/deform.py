@@ -14,10 +14,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
-from ultralytics.nn.ops import rows
+from ultralytics.nn.ops import backends, rows
 from ultralytics.nn.ops.onnx_form import grid_samples, wants_grid_sample
+from ultralytics.nn.ops.recompute import recomputed
 
 Pair = tuple[int, int]
 SPREAD_PARTS = 2  # the widest array of a chunk, the products that are spread, is made in this many parts
@@ -47,7 +47,11 @@ def deform_conv2d_depthwise(
     Raises:
         ValueError: shapes do not fit together.
     """
-    geometry = _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation))
+    pairs = _pair(stride), _pair(padding), _pair(dilation)
+    geometry = _Geometry(x, offset, weight, *pairs)
+    if backends.uses_triton(x):
+        offset = offset if offset.dtype in backends.DTYPES else offset.float()
+        return torch.ops.addmodules.deform_conv2d_depthwise(x, offset, weight.to(x.dtype), *pairs)
     dtype = torch.promote_types(x.dtype, torch.float32)
     offset = offset.to(torch.promote_types(dtype, offset.dtype))
     with torch.autocast(device_type=x.device.type, enabled=False):
@@ -56,9 +60,7 @@ def deform_conv2d_depthwise(
             return _by_grid_sample(*args, geometry).to(x.dtype)
         if not rows.supported(x):
             return deform_conv2d_reference(*args, stride=stride, padding=padding, dilation=dilation).to(x.dtype)
-        if rows.wants_function(x, offset, weight):
-            return _DeformDepthwise.apply(*args, geometry).to(x.dtype)
-        return _forward(*args, geometry).to(x.dtype)
+        return recomputed(_forward, _backward, *args, settings=(geometry,)).to(x.dtype)
 
 
 def deform_conv2d_reference(
@@ -195,23 +197,6 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
         samples = rows.read(table, corners, weights).view(-1, g.T, g.C)
         out.append(samples.mul_(taps).sum(1))
     return torch.cat(out).view(g.B, g.h, g.w, g.C).permute(0, 3, 1, 2)
-
-
-class _DeformDepthwise(torch.autograd.Function):
-    """`_forward` that keeps only its inputs, and reads the samples again in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, offset: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
-        ctx.save_for_backward(x, offset, weight)
-        ctx.geometry = geometry  # type: ignore[attr-defined]
-        return _forward(x, offset, weight, geometry)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        with torch.autocast(device_type=grad.device.type, enabled=False):
-            x, offset, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-            return *_backward(x, offset, weight, grad, ctx.geometry), None  # type: ignore[attr-defined]
 
 
 def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:

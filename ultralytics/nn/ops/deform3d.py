@@ -16,9 +16,9 @@ import itertools
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from ultralytics.nn.ops import rows
+from ultralytics.nn.ops.recompute import recomputed
 
 Triple = tuple[int, int, int]
 CORNERS = tuple(itertools.product((0, 1), repeat=3))  # steps in depth, row, column from a sample's first voxel
@@ -55,9 +55,7 @@ def deform_conv3d_depthwise(
         args = (x.to(dtype), offset, weight.to(dtype))
         if not rows.supported(x):
             return _reference(*args, geometry).to(x.dtype)
-        if rows.wants_function(x, offset, weight):
-            return _DeformDepthwise.apply(*args, geometry).to(x.dtype)
-        return _forward(*args, geometry).to(x.dtype)
+        return recomputed(_forward, _backward, *args, settings=(geometry,)).to(x.dtype)
 
 
 def deform_conv3d_reference(
@@ -220,23 +218,6 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
         samples = rows.read(table, corners, (z * y * x_side).reshape(-1, 8))
         out.append((samples.view(-1, g.T, g.C) * taps).sum(1))
     return torch.cat(out).view(g.B, -1, g.C).transpose(1, 2).reshape(g.B, g.C, *g.out)
-
-
-class _DeformDepthwise(torch.autograd.Function):
-    """`_forward` that keeps only its inputs, and reads the samples again in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, offset: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
-        ctx.save_for_backward(x, offset, weight)
-        ctx.geometry = geometry  # type: ignore[attr-defined]
-        return _forward(x, offset, weight, geometry)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        with torch.autocast(device_type=grad.device.type, enabled=False):
-            x, offset, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-            return *_backward(x, offset, weight, grad, ctx.geometry), None  # type: ignore[attr-defined]
 
 
 def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:

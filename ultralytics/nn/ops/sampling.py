@@ -1,19 +1,68 @@
 """AKConv's sampling: a map read at N points for every output pixel, interpolated between the four nearest pixels.
 
-`sample_points` is the operator and chooses the path; `sample_points_reference` is the formula in four gathers, for
-tests and for devices and exports that lack the fast path's operators.
+`sample_conv` is the whole operator, sampling and the projection of the samples; `sample_points` is the sampling alone.
+Both choose the path; `sample_points_reference` is the formula in four gathers, for tests and for devices and exports
+that lack the fast path's operators.
 
-Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, N points a pixel, S samples.
+Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, N points a pixel, S samples,
+K channels out.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from typing import Literal, get_args
 
-from ultralytics.nn.ops import rows
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ultralytics.nn.ops import backends, rows
 from ultralytics.nn.ops.onnx_form import grid_samples, wants_grid_sample
+from ultralytics.nn.ops.recompute import recomputed
+
+Activation = Literal["none", "silu"]
+
+
+def sample_conv(
+    x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Activation = "none"
+) -> Tensor:
+    """Samples of `x` at N points a pixel, mixed: act(bias[k] + sum over c, n of weight[k, c, n] * sample[c, n]).
+
+    Args:
+        x: (B, C, H, W), any float dtype and memory format.
+        points: (B, 2N, h, w), see `sample_points`.
+        weight: (K, C, N) or (K, C, N, 1).
+        bias: (K,).
+        activation: what follows.
+
+    Returns:
+        (B, K, h, w) in x's dtype, under autocast in its dtype; channels-last in memory where a fast path ran. On the
+        kernels the samples are never written, and in the backward pass taken again.
+
+    Raises:
+        ValueError: shapes do not fit together, or there is no such activation.
+    """
+    _check(x, points)
+    _check_weight(x, points, weight, activation)
+    if not backends.uses_triton(x):
+        out = mix(sample_points(x, points), weight, bias)
+        return F.silu(out) if activation == "silu" else out
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    given = (x, points.float(), weight.reshape(weight.shape[:3]), bias)
+    # its gradient needs what it was applied to, so the kernel applies it only where nobody asks for one
+    fused = activation == "silu" and not rows.wants_function(*(t for t in given if t is not None))
+    out = torch.ops.addmodules.sample_conv(*given, fused)
+    return F.silu(out) if activation == "silu" and not fused else out
+
+
+def mix(samples: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(B, C, N, h, w) samples and (K, C, N, 1) weights -> (B, K, h, w): 1×1 over C * N channels, in memory's order."""
+    if samples.stride(1) == 1:  # channels lie innermost: one row of N * C numbers a pixel
+        B, _, _, h, w = samples.shape
+        flat = samples.permute(0, 3, 4, 2, 1).flatten(3).flatten(0, 2)
+        return F.linear(flat, weight.transpose(1, 2).flatten(1), bias).view(B, h, w, -1).permute(0, 3, 1, 2)
+    return F.conv2d(samples.flatten(1, 2), weight.flatten(1)[..., None, None], bias)
 
 
 def sample_points(x: Tensor, points: Tensor) -> Tensor:
@@ -29,6 +78,8 @@ def sample_points(x: Tensor, points: Tensor) -> Tensor:
         that was clamped is 0. Summation order of x's gradient on CUDA, and so its last digits, may vary.
     """
     _check(x, points)
+    if backends.uses_triton(x):
+        return torch.ops.addmodules.sample_points(x, points.float())
     dtype = torch.promote_types(x.dtype, torch.float32)
     points = points.to(torch.promote_types(dtype, points.dtype))
     with torch.autocast(device_type=x.device.type, enabled=False):
@@ -37,9 +88,7 @@ def sample_points(x: Tensor, points: Tensor) -> Tensor:
             return grid_samples(x.to(dtype), row, column, "border").to(x.dtype)
         if not rows.supported(x):
             return sample_points_reference(x.to(dtype), points).to(x.dtype)
-        if rows.wants_function(x, points):
-            return _SamplePoints.apply(x.to(dtype), points).to(x.dtype)
-        return _forward(x.to(dtype), points).to(x.dtype)
+        return recomputed(_forward, _backward, x.to(dtype), points).to(x.dtype)
 
 
 def sample_points_reference(x: Tensor, points: Tensor) -> Tensor:
@@ -75,6 +124,17 @@ def _check(x: Tensor, points: Tensor) -> None:
         )
 
 
+def _check_weight(x: Tensor, points: Tensor, weight: Tensor, activation: str) -> None:
+    if activation not in get_args(Activation):
+        raise ValueError(f"sample_conv ends in one of {', '.join(get_args(Activation))}, not in '{activation}'")
+    wanted = x.shape[1], points.shape[1] // 2
+    if tuple(weight.shape[1:]) not in (wanted, (*wanted, 1)):
+        raise ValueError(
+            f"sample_conv of {tuple(x.shape)} at {wanted[1]} points wants weights (K, {wanted[0]}, {wanted[1]}), "
+            f"with or without a last 1, not {tuple(weight.shape)}"
+        )
+
+
 def _cells(row: Tensor, column: Tensor, H: int, W: int) -> tuple[Tensor, Tensor, Tensor]:
     """Points of any one shape -> top left cell (int32, row * W + column), fy, fx."""
     row, column = row.clamp(0, H - 1), column.clamp(0, W - 1)
@@ -104,22 +164,6 @@ def _forward(x: Tensor, points: Tensor) -> Tensor:
     weights = rows.corner_weights(fy.view(-1), fx.view(-1)).to(x.dtype)
     samples = rows.read(table, rows.corner_rows(cell.view(-1), *_steps(H, W)), weights)
     return samples.view(B, h, w, n, C).permute(0, 4, 3, 1, 2)
-
-
-class _SamplePoints(torch.autograd.Function):
-    """`_forward` that keeps only x and the points, and finds cells and weights again in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, points: Tensor) -> Tensor:
-        ctx.save_for_backward(x, points)
-        return _forward(x, points)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, points = ctx.saved_tensors  # type: ignore[attr-defined]
-        with torch.autocast(device_type=x.device.type, enabled=False):
-            return _backward(x, points, grad)
 
 
 def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:

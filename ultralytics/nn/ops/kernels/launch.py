@@ -1,0 +1,88 @@
+"""What the Triton kernels share: tuning, index width, precision of products, and sums whose order does not matter."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"  # as Triton itself reads it when it is imported
+_ON_CPU = tl.constexpr(INTERPRETED)  # device code sees constants of this type only
+_LARGEST_INT32 = 2**31 - 1
+_TERM_BITS = 40  # a term of a fixed-point sum; 2^22 of the largest fit into 62 bits
+_LARGEST_POWER = 126  # of two, in float32: what is smaller than 2^-126 may vanish from a fixed-point sum
+_KEPT = {"cache_results": True} if "cache_results" in inspect.signature(triton.autotune).parameters else {}
+
+
+def autotuned(configs: list[triton.Config], key: list[str], sums: Sequence[str] = ()) -> Callable:
+    """`triton.autotune` whose choice is kept on disk; the interpreter, where time means nothing, takes the first.
+
+    `sums` names the arguments that the kernel adds to: the trials leave their own terms there, so they are zeroed.
+    """
+    return triton.autotune(configs[:1] if INTERPRETED else configs, key, reset_to_zero=list(sums), **_KEPT)
+
+
+def wide(*tensors: Tensor) -> bool:
+    """Whether an element of one of these lies further from its first than 32 bits can say."""
+    return any(
+        sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)) > _LARGEST_INT32
+        for t in tensors
+        if t.numel()
+    )
+
+
+def product_precision() -> str:
+    """tl.dot's `input_precision` for float32, as torch's own matrix products have it."""
+    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+
+
+@triton.jit
+def add_product(total: tl.tensor, a: tl.tensor, b: tl.tensor, PRECISION: tl.constexpr) -> tl.tensor:
+    """Float32 `total` plus the matrix product of `a` and `b`."""
+    if _ON_CPU and a.dtype == tl.bfloat16:  # the interpreter would multiply the 16 bits as integers
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), total)
+    return tl.dot(a, b, total, input_precision=PRECISION)
+
+
+# ---- sums by atomic additions ----------------------------------------------------------------------------------------
+# Floating-point sums depend on the order of their terms, and atomic additions come in any order. Integers do not: where
+# torch is asked for deterministic results the terms are added as 64-bit multiples of 2^-40 of the largest possible one.
+
+
+class AtomicSum:
+    """Zeros that a kernel adds to with `add_term`, in float32 or, if torch is to be deterministic, in fixed point.
+
+    Args:
+        shape: of the sum.
+        largest: scalar tensor, an upper bound of a term's absolute value; read only in the deterministic case. If it is
+            infinite or NaN, so is every element of a deterministic sum.
+    """
+
+    def __init__(self, shape: tuple[int, ...], largest: Tensor) -> None:
+        self.fixed = torch.are_deterministic_algorithms_enabled()
+        kind = torch.int64 if self.fixed else torch.float32
+        self.terms = torch.zeros(shape, dtype=kind, device=largest.device)
+        self.unit = torch.ones((), device=largest.device)
+        if self.fixed:
+            exponent = torch.frexp(largest.float()).exponent  # largest < 2^exponent
+            unit = torch.ldexp(self.unit, (_TERM_BITS - exponent).clamp(max=_LARGEST_POWER))
+            self.unit = torch.where(largest.isfinite(), unit, float("nan"))
+
+    def total(self, dtype: torch.dtype) -> Tensor:
+        """The sum in `dtype`."""
+        # a power of two divides without rounding
+        return (self.terms.float() / self.unit if self.fixed else self.terms).to(dtype)
+
+
+@triton.jit
+def add_term(at: tl.tensor, value: tl.tensor, unit: tl.tensor, mask: tl.tensor, FIXED: tl.constexpr) -> None:
+    """Add float32 `value` to an AtomicSum at pointers `at`; `unit` is the sum's, loaded, and FIXED its `fixed`."""
+    if FIXED:
+        tl.atomic_add(at, (value * unit).to(tl.int64), mask=mask, sem="relaxed")
+    else:
+        tl.atomic_add(at, value, mask=mask, sem="relaxed")
