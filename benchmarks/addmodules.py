@@ -1,143 +1,58 @@
 """What the added modules cost against the code in circulation: time and memory of both sides in one run, as ratios.
 
-    python benchmarks/addmodules.py                        the three blocks and the three networks, float32
-    python benchmarks/addmodules.py --device cuda --dtype bfloat16
+    python benchmarks/addmodules.py                        the three blocks and the three networks, float32, on the CPU
     python benchmarks/addmodules.py --only dlka --repeat 9
+    python benchmarks/addmodules.py --limits               also: bytes and multiply-adds over what the machine can do
+    python benchmarks/addmodules.py --device cuda --limits     that, the operators by themselves and training steps
+    python benchmarks/addmodules.py --device cuda --tables operators --dtype bfloat16 --shapes n --only dlka
+    python benchmarks/addmodules.py --tables blocks operators steps --shapes tiny --repeat 1     does it all run here?
 
-The other side is written here from the papers' formulas in the way people compute them today: AKConv with four gathers,
-ACmix with unfolded windows, D-LKA on torchvision.ops.deform_conv2d. Both sides share weights and inputs and take turns;
-a figure is the median. Memory is the peak over the inputs of one forward and backward pass, on a CPU measured as
-resident memory in a process of its own. `--clock cpu` counts processor time, for a machine that others use too.
+Tables: "blocks", whole modules and networks against literal ones; "operators", the three operators at YOLO's shapes
+(P3–P5 of 640 px, batch 16) against all that computes the same; "steps", training steps of networks against plain
+yolov8n. The literal side (literal.py) is written from the papers' formulas in the way people compute them today. Sides
+share weights and inputs and take turns; a figure is the median. Of the operators' sides torch.compile takes by far the
+longest, since it compiles for every shape: `--sides` leaves it out. In "blocks", memory is the peak over the inputs of
+one forward and backward pass, on a CPU measured as resident memory in a process of its own. `--clock cpu` counts
+processor time, for a machine that others use too.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import datetime
+import logging
 import platform
 import statistics
 import subprocess
 import sys
-import time
-from pathlib import Path
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 
+import limits
+import table
 import torch
-import torch.nn.functional as F
+import training
+from literal import literal
+from measure import Timer, determinism, gpu_peak, resident_peak, spread
+from sides import SIDES
 from torch import Tensor, nn
 
 from ultralytics.nn.Addmodules.acmix import ACmix
 from ultralytics.nn.Addmodules.akconv import AKConv
-from ultralytics.nn.Addmodules.dlka import DeformConv, deformable_LKA_Attention
-
-# ---- the literal side ----------------------------------------------------------------------------
-
-
-class LiteralAKConv(nn.Module):
-    """AKConv with an index, a gather and a weight for each of the four neighbours."""
-
-    def __init__(self, m: AKConv) -> None:
-        super().__init__()
-        self.p_conv, self.conv, self.n, self.stride, self.shape = m.p_conv, m.conv, m.num_param, m.stride, m.shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        offset = self.p_conv(x)
-        B, _, h, w = offset.shape
-        H, W = x.shape[2:]
-        start = torch.tensor(self.shape, device=x.device, dtype=offset.dtype).t()[..., None, None]  # (2, N, 1, 1)
-        row = torch.arange(0, h * self.stride, self.stride, device=x.device, dtype=offset.dtype).view(1, h, 1)
-        column = torch.arange(0, w * self.stride, self.stride, device=x.device, dtype=offset.dtype).view(1, 1, w)
-        py = (offset[:, : self.n] + start[0] + row).clamp(0, H - 1)  # (B, N, h, w)
-        px = (offset[:, self.n :] + start[1] + column).clamp(0, W - 1)
-        top, left = py.detach().floor(), px.detach().floor()
-        bottom, right = (top + 1).clamp(max=H - 1), (left + 1).clamp(max=W - 1)
-        fy, fx = py - top, px - left
-        samples = (
-            ((1 - fy) * (1 - fx)).unsqueeze(1) * self._gather(x, top, left)
-            + (fy * fx).unsqueeze(1) * self._gather(x, bottom, right)
-            + ((1 - fy) * fx).unsqueeze(1) * self._gather(x, top, right)
-            + (fy * (1 - fx)).unsqueeze(1) * self._gather(x, bottom, left)
-        )  # (B, C, N, h, w)
-        stacked = samples.permute(0, 1, 3, 2, 4).reshape(B, x.shape[1], h * self.n, w)
-        return self.conv(stacked)
-
-    @staticmethod
-    def _gather(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        B, C, _, W = x.shape
-        index = (row * W + column).long().view(B, 1, -1).expand(-1, C, -1).contiguous()
-        return x.flatten(2).gather(2, index).view(B, C, *row.shape[1:])
-
-
-class LiteralACmix(nn.Module):
-    """ACmix with k, v and the position map unfolded to their windows."""
-
-    def __init__(self, m: ACmix) -> None:
-        super().__init__()
-        self.m = m
-
-    def forward(self, x: Tensor) -> Tensor:
-        m = self.m
-        B, _, H, W = x.shape
-        d, taps, radius = m.head_dim, m.kernel_att**2, m.kernel_att // 2
-        q, k, v = m.conv1(x), m.conv2(x), m.conv3(x)
-        across = torch.linspace(-1, 1, W, device=x.device, dtype=x.dtype).expand(H, W)
-        down = torch.linspace(-1, 1, H, device=x.device, dtype=x.dtype).unsqueeze(1).expand(H, W)
-        pe = m.conv_p(torch.stack((across, down)).unsqueeze(0))
-
-        def windows(z: Tensor) -> Tensor:
-            padded = F.pad(z, (radius,) * 4, mode="reflect")
-            return F.unfold(padded, m.kernel_att).view(z.shape[0], d, taps, H, W)
-
-        queries = q.view(B * m.head, d, H, W) * d**-0.5
-        keys, values = windows(k.view(B * m.head, d, H, W)), windows(v.view(B * m.head, d, H, W))
-        scores = (queries.unsqueeze(2) * (keys + pe.unsqueeze(2) - windows(pe))).sum(1)
-        attention = (scores.softmax(1).unsqueeze(1) * values).sum(2).view(B, m.head * d, H, W)
-        stacked = torch.cat([z.view(B, m.head, d, H * W) for z in (q, k, v)], 1)
-        maps = m.fc(stacked).permute(0, 2, 1, 3).reshape(B, -1, H, W)
-        return m.rate1 * attention + m.rate2 * m.dep_conv(maps)
-
-
-class LiteralDeformConv(nn.Module):
-    """DeformConv on torchvision's operator."""
-
-    def __init__(self, m: DeformConv) -> None:
-        super().__init__()
-        self.m = m
-
-    def forward(self, x: Tensor) -> Tensor:
-        from torchvision.ops import deform_conv2d
-
-        m = self.m
-        return deform_conv2d(x, m.offset_net(x), m.deform_conv.weight, None, m.stride, m.padding, m.dilation)
-
-
-def literal(m: nn.Module) -> nn.Module:
-    """`m` with every added module in it replaced by its literal twin; weights are shared."""
-    twins = {AKConv: LiteralAKConv, ACmix: LiteralACmix, DeformConv: LiteralDeformConv}
-    if type(m) in twins:
-        twin = twins[type(m)](m)
-        for name in ("i", "f", "type", "np"):  # what a network notes at its layers
-            if hasattr(m, name):
-                setattr(twin, name, getattr(m, name))
-        return twin
-    for name, child in m.named_children():
-        setattr(m, name, literal(child))
-    return m
-
-
-# ---- cases ----------------------------------------------------------------------------
+from ultralytics.nn.Addmodules.dlka import deformable_LKA_Attention
+from ultralytics.nn.ops import backends
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER
 
 BLOCKS = {
     "akconv": (lambda: AKConv(64, 128, 5), (4, 64, 80, 80), "AKConv 64→128, N=5, (4, 64, 80, 80)"),
     "acmix": (lambda: ACmix(64, 64), (4, 64, 80, 80), "ACmix 64→64, (4, 64, 80, 80)"),
     "dlka": (lambda: deformable_LKA_Attention(32), (4, 32, 80, 80), "D-LKA attention, (4, 32, 80, 80)"),
 }
-NETS = {
-    "net-dlka": ("yolov8n-DLKA.yaml", "yolov8n.yaml"),
-    "net-acmix": ("yolov8n-ACmix.yaml", "yolov8n.yaml"),
-    "net-akconv": ("yolov8n-AKConv.yaml", "yolov8n.yaml"),
-}
+NETS = {net: (yaml, training.BASE) for net, yaml in training.NETS.items()}
 NET_SHAPE = (8, 3, 320, 320)
-ASKED = {  # forward, forward + backward, memory: how many times less than the literal side
+ASKED = {  # forward, forward + backward, memory: how many times less than the literal side, of two cores in float32
     "akconv": (6, 4, 3),
     "acmix": (12, 8, 10),
     "dlka": (6, 12, 3),
@@ -145,6 +60,10 @@ ASKED = {  # forward, forward + backward, memory: how many times less than the l
     "net-acmix": (None, 3, None),
     "net-akconv": (None, 2, None),
 }
+TABLES = {"cpu": ["blocks"], "cuda": ["blocks", "operators", "steps"]}
+DTYPES = {"cpu": ["float32"], "cuda": ["float32", "bfloat16", "float16"]}
+REPEAT = {"cpu": 5, "cuda": 20}
+TINY_MAP, TINY_IMAGE = 6, 64
 
 
 def make(case: str, side: str, args: argparse.Namespace) -> tuple[nn.Module, Tensor]:
@@ -156,10 +75,11 @@ def make(case: str, side: str, args: argparse.Namespace) -> tuple[nn.Module, Ten
         if isinstance(m, AKConv):
             nn.init.normal_(m.p_conv.weight, std=0.02)  # offsets differ from pixel to pixel, as after training
     else:
-        from ultralytics.nn.tasks import DetectionModel
-
         shape = NET_SHAPE
         m = DetectionModel(NETS[case][side == "base"], verbose=False)
+    if args.tiny:
+        edge = TINY_MAP if case in BLOCKS else TINY_IMAGE
+        shape = (1, shape[1], edge, edge)
     m = m.to(args.device).train()
     x = torch.randn(shape, device=args.device)
     if side == "literal":  # as it is used: in the memory format that PyTorch starts with
@@ -168,6 +88,7 @@ def make(case: str, side: str, args: argparse.Namespace) -> tuple[nn.Module, Ten
 
 
 def step(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool) -> None:
+    x.grad = None
     with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32), torch.set_grad_enabled(backward):
         y = m(x)
     if backward:
@@ -177,98 +98,144 @@ def step(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool) -> None:
         m.zero_grad(set_to_none=True)
 
 
-# ---- measuring ----------------------------------------------------------------------------
-
-
-def seconds(pairs: dict[str, tuple[nn.Module, Tensor]], args: argparse.Namespace, backward: bool) -> dict[str, list]:
-    """Times of every side, which take turns, so that a slow minute of the machine falls on all of them."""
-    clock = time.process_time if args.clock == "cpu" else time.perf_counter
-    taken: dict[str, list[float]] = {side: [] for side in pairs}
-    for turn in range(args.repeat + 1):
-        for side, (m, x) in pairs.items():
-            x.requires_grad_(backward)
-            x.grad = None
-            start = clock()
-            step(m, x, args.dtype, backward)
-            if args.device == "cuda":
-                torch.cuda.synchronize()
-            if turn:  # the first turn warms up
-                taken[side].append(clock() - start)
-    return taken
-
-
-def peak_bytes(case: str, side: str, args: argparse.Namespace) -> int:
+def peak_bytes(case: str, side: str, dtype: torch.dtype, args: argparse.Namespace) -> int:
     """Peak of one training step over what inputs and weights take."""
     m, x = make(case, side, args)
     x.requires_grad_()
+    edge = 16 if case in BLOCKS else 64
     if args.device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step(m, x, args.dtype, True)
-        return torch.cuda.max_memory_allocated() - before
-    small = x[:1, :, :16, :16].detach() if case in BLOCKS else x[:1, :, :64, :64].detach()
-    step(copy.deepcopy(m), small.clone().requires_grad_(), args.dtype, True)  # libraries load here, not below
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    step(m, x, args.dtype, True)
-    return _status("VmHWM") - before
+        step(m, x, dtype, True)  # kernels are tuned for this size here, which takes memory of its own
+        return gpu_peak(lambda: step(m, x, dtype, True))
+    small = x[:1, :, :edge, :edge].detach().clone().requires_grad_()
+    step(copy.deepcopy(m), small, dtype, True)  # libraries load here, not below
+    return resident_peak(lambda: step(m, x, dtype, True))
 
 
-def _status(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(f"/proc/self/status has no {key}; memory on a CPU is measured on Linux only")
-
-
-def peak_in_a_process(case: str, side: str, args: argparse.Namespace) -> int:
-    command = [sys.executable, __file__, "--peak", case, side, "--threads", str(args.threads), "--device", args.device]
-    command += ["--dtype", str(args.dtype).removeprefix("torch.")]
+def peak_in_a_process(case: str, side: str, dtype: torch.dtype, args: argparse.Namespace) -> int:
+    command = [sys.executable, __file__, "--peak", case, side, "--threads", str(args.threads)]
+    command += ["--dtype", limits.name(dtype), *(["--shapes", "tiny"] if args.tiny else [])]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
-def report(case: str, args: argparse.Namespace) -> None:
-    sides = ("ours", "literal", "base") if case in NETS else ("ours", "literal")
+def report(case: str, dtype: torch.dtype, timer: Timer, rates: limits.Rates | None, args: argparse.Namespace) -> None:
+    """Print what one block or network takes on all sides."""
+    sides, on_cpu = ("ours", "literal", *(["base"] if case in NETS else [])), args.device == "cpu"
     pairs = {side: make(case, side, args) for side in sides}
     print(f"\n{BLOCKS[case][2] if case in BLOCKS else f'{NETS[case][0]}, one training step, {NET_SHAPE}'}")
     for title, backward, asked in (("forward", False, ASKED[case][0]), ("forward + backward", True, ASKED[case][1])):
         if case in NETS and not backward:
             continue
-        taken = seconds(pairs, args, backward)
+        for _, x in pairs.values():
+            x.requires_grad_(backward)
+        works = {side: partial(step, m, x, dtype, backward) for side, (m, x) in pairs.items()}
+        taken = timer.in_turns(works, args.repeat)
+        if args.tiny:
+            print(f"  {title:20}{', '.join(taken)}: {table.RAN}")
+            continue
         ms = {side: 1e3 * statistics.median(t) for side, t in taken.items()}
-        spread = max(max(t) / min(t) - 1 for t in taken.values())
         text = f"  {title:20}ours {ms['ours']:9.1f} ms   literal {ms['literal']:9.1f} ms   "
-        text += f"{ms['literal'] / ms['ours']:6.1f}×  (asked {asked}×; spread ±{50 * spread:.0f} %)"
+        text += f"{ms['literal'] / ms['ours']:6.1f}×  ({f'asked {asked}×; ' if on_cpu else ''}"
+        text += f"spread ±{100 * max(map(spread, taken.values())):.0f} %)"
         print(text + (f"   plain base {ms['base']:.1f} ms: {ms['ours'] / ms['base']:.2f}×" if "base" in ms else ""))
+        if rates and case in BLOCKS:
+            print(_limit(*pairs["ours"], dtype, backward, ms["ours"], rates))
     if case in BLOCKS:
-        mb = {side: peak_in_a_process(case, side, args) / 2**20 for side in sides}
+        peak = peak_in_a_process if on_cpu else peak_bytes
+        mb = {side: peak(case, side, dtype, args) / 2**20 for side in sides}
+        if args.tiny:
+            print(f"  {'peak memory':20}{', '.join(mb)}: {table.RAN}")
+            return
         text = f"  {'peak memory':20}ours {mb['ours']:9.1f} MB   literal {mb['literal']:9.1f} MB   "
-        print(text + f"1/{mb['literal'] / mb['ours']:.1f}  (asked 1/{ASKED[case][2]})")
+        print(text + f"1/{mb['literal'] / mb['ours']:.1f}" + (f"  (asked 1/{ASKED[case][2]})" if on_cpu else ""))
+
+
+def _limit(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool, ms: float, rates: limits.Rates) -> str:
+    B, C, H, W = x.shape
+    work = limits.total(limits.block(m, (B, C, H, W)), dtype.itemsize, backward)
+    seconds, what = rates.least(work, dtype)
+    text = f"  {'':20}must: {limits.describe(work)}; at least {1e3 * seconds:.1f} ms ({what}); "
+    return text + f"ours reach {1e3 * seconds / ms:.0%} of that"
+
+
+def heading(dtype: torch.dtype, args: argparse.Namespace) -> str:
+    """Device, versions, precision, repetitions, date, and what computes our operators."""
+    cuda = args.device == "cuda"
+    name = torch.cuda.get_device_name() if cuda else f"{platform.processor() or platform.machine()} CPU"
+    text = f"{name}, {args.threads} threads, PyTorch {torch.__version__}, {dtype}, {args.clock} clock, "
+    text += f"median of {args.repeat}{', deterministic algorithms' if args.deterministic else ''}\n"
+    text += ", ".join(f"{package} {_version(package)}" for package in ("torchvision", "triton", "natten"))
+    if cuda:
+        tf32 = f"TF32 products {torch.backends.cuda.matmul.allow_tf32}, convolutions {torch.backends.cudnn.allow_tf32}"
+        text += f", CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, {tf32}"
+    return f"{text}, Python {platform.python_version()}, {datetime.date.today().isoformat()}\n{backends.report()}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def options() -> argparse.Namespace:
+    """The command line, with what it leaves out filled in for the device."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--dtype", nargs="+", choices=["float32", "bfloat16", "float16"], help="on a GPU all three")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeat", type=int, help="5, on a GPU 20")
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
+    parser.add_argument("--only", nargs="*", choices=list(ASKED), default=list(ASKED))
+    parser.add_argument("--tables", nargs="+", choices=TABLES["cuda"], help="blocks, on a GPU all three")
+    parser.add_argument("--shapes", nargs="+", choices=["n", "s", "tiny"], default=["n", "s"], help="widths of YOLO")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="of operators and steps")
+    parser.add_argument("--deterministic", action="store_true", help="algorithms; steps are measured with and without")
+    parser.add_argument("--limits", action="store_true", help="what must be done, and how near that ours come")
+    parser.add_argument("--peak", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no usable GPU here; leave it out to measure the CPU")
+    if args.device == "cuda" and args.clock == "cpu":
+        parser.error("--clock cpu: processor time says nothing about a GPU")
+    args.tiny = "tiny" in args.shapes
+    if args.tiny and len(args.shapes) > 1:
+        parser.error("--shapes tiny: only tries whether everything runs, and prints no figures; name it alone")
+    args.dtype = [getattr(torch, name) for name in args.dtype or DTYPES[args.device]]
+    args.repeat = args.repeat or REPEAT[args.device]
+    args.tables = args.tables or TABLES[args.device]
+    return args
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
-    parser.add_argument("--only", nargs="*", choices=list(ASKED), default=list(ASKED))
-    parser.add_argument("--peak", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    args.dtype = getattr(torch, args.dtype)
+    run(options())
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print what was asked for."""
+    LOGGER.setLevel(logging.WARNING)  # every new network and optimiser has a line, and there are many
     torch.set_num_threads(args.threads)
     if args.peak:
-        print(peak_bytes(*args.peak, args))
+        case, side = args.peak
+        print(peak_bytes(case, side, args.dtype[0], args))
         return
-    name = (
-        torch.cuda.get_device_name() if args.device == "cuda" else f"{platform.processor() or platform.machine()} CPU"
-    )
-    print(f"{name}, {args.threads} threads, PyTorch {torch.__version__}, {args.dtype}, {args.clock} clock, ", end="")
-    print(f"median of {args.repeat}")
-    for case in args.only:
-        report(case, args)
+    timer = Timer(args.device, args.clock)
+    rates = limits.measure_rates(timer, args.dtype, args.repeat, args.tiny) if args.limits else None
+    plan = table.Plan(timer, args.repeat, args.sides, args.only, args.tiny)
+    for dtype in args.dtype:
+        print(heading(dtype, args), flush=True)
+        if rates and not args.tiny:
+            print(f"at best: {rates}")
+        with determinism(args.deterministic):
+            if "blocks" in args.tables:
+                for case in args.only:
+                    report(case, dtype, timer, rates, args)
+            if "operators" in args.tables:
+                table.report(args.shapes, dtype, plan, rates)
+        print()
+    if "operators" in args.tables:
+        print(table.LEGEND)
+    if "steps" in args.tables:
+        training.report(plan)
 
 
 if __name__ == "__main__":

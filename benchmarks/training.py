@@ -1,0 +1,117 @@
+"""A whole training step of the networks with an added module against the plain network, as the trainer makes it.
+
+Forward, loss, backward, optimiser step; on a GPU in mixed precision with scaled gradients. Twice: with torch asked for
+deterministic algorithms, which is the trainer's default, and without.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import sides
+import torch
+from measure import Timer, determinism, gpu_peak, milliseconds, one_line
+from table import RAN, Plan
+
+from ultralytics.cfg import get_cfg
+from ultralytics.engine.optimizer import build_optimizer
+from ultralytics.nn.ops.backends import Backend
+from ultralytics.nn.tasks import DetectionModel
+
+BASE = "yolov8n.yaml"
+NETS = {"net-dlka": "yolov8n-DLKA.yaml", "net-acmix": "yolov8n-ACmix.yaml", "net-akconv": "yolov8n-AKConv.yaml"}
+ASKED = {"net-dlka": 1.5, "net-acmix": 1.3, "net-akconv": 1.15}  # times the plain network's step
+SIZE, BATCH = 640, 16
+TINY_SIZE, TINY_BATCH = 64, 1
+OBJECTS = 8  # an image
+WAYS: dict[str, Backend] = {"kernel": "triton", "pytorch": "pytorch"}
+
+
+def make_step(yaml: str, device: str, size: int, batch: int) -> Callable[[], None]:
+    """One training step of a new network on a random batch."""
+    torch.manual_seed(0)
+    model = DetectionModel(yaml, verbose=False)
+    model.args = get_cfg()
+    model = model.to(device).to(memory_format=torch.channels_last).train()
+    amp = device == "cuda"
+    scaler = torch.amp.GradScaler("cuda", enabled=amp)
+    optimizer = build_optimizer(model, "SGD", 0.01, 0.937, 5e-4)
+    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8).to(device)
+    objects = {
+        "cls": torch.randint(0, 80, (OBJECTS * batch, 1)).float(),
+        "bboxes": torch.rand(OBJECTS * batch, 4) * 0.4 + 0.2,
+        "batch_idx": torch.arange(batch).repeat_interleave(OBJECTS).float(),
+    }
+    objects = {key: value.to(device) for key, value in objects.items()}
+
+    def step() -> None:
+        with torch.autocast(device, enabled=amp):
+            x = images.to(dtype=torch.float32, memory_format=torch.channels_last).div_(255)
+            loss, _ = model({**objects, "img": x})
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+    return step
+
+
+def why_no_kernel(device: str) -> str:
+    """Why whole networks cannot use the kernels here; empty if they can."""
+    if device == "cpu":
+        return "on a CPU it runs in Triton's interpreter only, which is for single operators"
+    return sides.why_no_kernel(torch.zeros(1, device=device))
+
+
+def report(plan: Plan) -> None:
+    """Print one table for all networks asked for."""
+    nets = [key for key in plan.only if key in NETS]
+    ways = [way for way in plan.sides if way in WAYS]
+    if not nets:
+        return
+    size, batch = (TINY_SIZE, TINY_BATCH) if plan.tiny else (SIZE, BATCH)
+    precision = "mixed precision" if plan.device == "cuda" else "float32"
+    print(f"\nTraining step, {size} px, batch {batch}, {precision}\n")
+    print("| network | operators | deterministic | step, ms | times the plain step | asked | peak, MB |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    timer = Timer(plan.device, flush=False)
+    for wanted in (True, False):
+        with determinism(wanted):
+            print("\n".join(_rows(nets, ways, size, batch, timer, plan, "yes" if wanted else "no")), flush=True)
+
+
+def _rows(
+    nets: list[str], ways: list[str], size: int, batch: int, timer: Timer, plan: Plan, deterministic: str
+) -> list[str]:
+    steps: dict[tuple[str, str], Callable[[], None]] = {("base", ""): make_step(BASE, plan.device, size, batch)}
+    reasons = {}
+    for net in nets:
+        for way in ways:
+            reason = why_no_kernel(plan.device) if way == "kernel" else ""
+            try:
+                if not reason:
+                    steps[net, way] = sides.with_backend(make_step(NETS[net], plan.device, size, batch), WAYS[way])
+                    steps[net, way]()
+            except Exception as e:  # noqa: BLE001  one network's failure, out of memory too, is a line of the table
+                reason = one_line(e)
+                steps.pop((net, way), None)
+            reasons[net, way] = reason
+    taken = timer.in_turns({f"{net} {way}": step for (net, way), step in steps.items()}, plan.repeat)
+    plain = taken["base "]
+    found = [f"| {BASE} | | {deterministic} | {RAN if plan.tiny else milliseconds(plain)} | | | "]
+    found[0] += f"{_peak(steps['base', ''], plan)} |"
+    for (net, way), reason in reasons.items():
+        head = f"| {NETS[net]} | {way} | {deterministic} |"
+        if reason:
+            found.append(f"{head} not available: {reason} | | | |")
+            continue
+        seconds = taken[f"{net} {way}"]
+        ratio = RAN if plan.tiny else f"{statistics.median(seconds) / statistics.median(plain):.2f}"
+        cells = [RAN if plan.tiny else milliseconds(seconds), ratio, str(ASKED[net]), _peak(steps[net, way], plan)]
+        found.append(f"{head} {' | '.join(cells)} |")
+    return found
+
+
+def _peak(step: Callable[[], None], plan: Plan) -> str:
+    return f"{gpu_peak(step) / 2**20:.0f}" if plan.device == "cuda" else "–"
