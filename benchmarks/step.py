@@ -33,9 +33,9 @@ def worker(side: str, threads: int) -> None:
     out, sys.stdout = sys.stdout, sys.stderr  # nothing but answers may reach the pipe
     from ultralytics import YOLO
     from ultralytics.nn.tasks import DetectionModel
-    from ultralytics.utils.torch_utils import ModelEMA
+    from ultralytics.utils.torch_utils import ModelEMA, init_seeds
 
-    torch.manual_seed(0)
+    init_seeds(0)
     model = DetectionModel("yolo11n.yaml", verbose=False)
     yolo = YOLO("yolo11n.yaml")
     if side == "ours":
@@ -95,6 +95,7 @@ def worker(side: str, threads: int) -> None:
     for line in sys.stdin:
         case = line.strip()
         torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(case == "train", warn_only=True)  # the default of training in both
         seconds = []
         for _ in range(STEPS[case]):
             start = time.perf_counter()

@@ -373,3 +373,18 @@ def test_kernels_compile_as_one_graph(kernels, mode):
         if mode == "train":
             results[-1] += torch.autograd.grad(results[-1][0].square().sum(), list(m.parameters()))
     _assert_close(*results)
+
+
+def test_a_gpu_waits_for_the_starts_of_the_taps_once(monkeypatch):
+    m, calls, make = AKConv(3, 4, 3), [], torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda *a, **k: calls.append(k["device"].type) or make(*a, **k))
+    akconv._kept_starts.cache_clear()
+    for device, expected in (("cpu", ["cpu"] * 3), ("meta", ["meta"])):  # the latter in place of a GPU
+        calls.clear()
+        grids = [m._grid(h, 4, torch.empty(1, device=device)) for h in (2, 5, 2)]
+        assert calls == expected
+        assert [g.shape for g in grids] == [(6, 2, 4), (6, 5, 4), (6, 2, 4)]
+    with torch.inference_mode():
+        kept = akconv._starts(((0.5, 1.0),), torch.empty(1, dtype=torch.float64, device="meta"))
+    assert not kept.is_inference()
+    assert kept.dtype == torch.float64

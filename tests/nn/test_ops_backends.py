@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from ultralytics.nn.ops import backends, sample_points, use_backend
 
 CUDA = torch.cuda.is_available()
+LAUNCHES = "Triton wants a C compiler and the headers of Python to launch them"
 interpreter = pytest.mark.skipif(
     CUDA or backends._missing() != "" or backends._not_interpreted() != "",
     reason="wants Triton and its interpreter in place of a GPU",
@@ -86,6 +88,12 @@ def test_a_gpu_that_falls_back_says_so_once(monkeypatch, missing, old, says):
     assert [says in text for text in warnings] == ([True] if says else [])
 
 
+@pytest.mark.parametrize("capability, fits", [((7, 5), False), ((8, 0), True), ((8, 9), True), ((9, 0), True)])
+def test_gpus_older_than_triton_supports_take_pytorch(capability, fits, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
+    assert (backends._gpu_too_old(0) == "") == fits
+
+
 def test_the_report_names_the_back_end_and_the_reason(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert backends.report() == "added modules: PyTorch operators (the Triton kernels need a CUDA GPU)"
@@ -95,7 +103,7 @@ def test_the_report_names_the_back_end_and_the_reason(monkeypatch):
     monkeypatch.setattr(backends, "_missing", lambda: "")
     assert backends.report() == "added modules: Triton kernels"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (6, 1))
-    assert backends.report().endswith("(the GPU has compute capability (6, 1), and (7, 0) is needed)")
+    assert backends.report().endswith("(the GPU has compute capability (6, 1), and (8, 0) is needed)")
 
 
 def test_the_environment_may_ask_for_pytorch(monkeypatch):
@@ -113,6 +121,32 @@ def test_a_triton_that_does_not_load_the_kernels_is_no_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "ultralytics.nn.ops.kernels", None)  # an import of it fails
     reason = backends._load_kernels.__wrapped__()
     assert reason.startswith("this version of Triton does not load them (ModuleNotFoundError")
+
+
+def test_a_triton_that_fails_where_it_finds_no_driver_is_no_error(tmp_path):
+    (tmp_path / "triton.py").write_text("raise RuntimeError('0 active drivers')")  # as 3.2 at the first kernel
+    code = "from ultralytics.nn.ops import backends; print(backends._missing())"
+    env = {**_environment(), "YOLO_KERNELS": "auto"}
+    env["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{env['PYTHONPATH']}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert "does not load them (RuntimeError: 0 active drivers)" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("no C compiler"), subprocess.CalledProcessError(1, "cc"), None])
+def test_a_machine_on_which_triton_launches_nothing_is_no_error(trouble, monkeypatch):
+    runtime = pytest.importorskip("triton.runtime")
+
+    class Driver:
+        @property
+        def active(self):
+            if trouble:
+                raise trouble
+            return SimpleNamespace(utils=None)
+
+    monkeypatch.setattr(runtime, "driver", Driver())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    reason = backends._load_kernels.__wrapped__()
+    assert reason == (f"{LAUNCHES} ({type(trouble).__name__}: {trouble})" if trouble else "")
 
 
 @interpreter

@@ -11,9 +11,11 @@ import torch
 
 from ultralytics.nn.ops import deform_conv2d_depthwise, deform_conv2d_reference, use_backend
 
-pytest.importorskip("triton", reason="Triton is not installed: it comes with PyTorch's CUDA builds")
+triton = pytest.importorskip("triton", reason="Triton is not installed: it comes with PyTorch's CUDA builds")
 
-from ultralytics.nn.ops.kernels import deform, deform_backward, launch
+import triton.language as tl  # noqa: E402  there may be no Triton
+
+from ultralytics.nn.ops.kernels import deform, deform_backward, launch  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # of the largest value
@@ -261,6 +263,18 @@ def test_blocks_of_channels_leave_few_lanes_idle():
     assert {C: deform.channel_block(C) for C in wanted} == wanted
 
 
+@triton.jit
+def _last_pixel(out, block, n, h, w, P: tl.constexpr, WIDE: tl.constexpr):
+    exists, image, i, j = deform.pixels(block, n, h, w, P, WIDE)
+    tl.store(out + tl.arange(0, P), (image * h + i) * w + j, mask=exists)
+
+
+def test_pixels_beyond_32_bits_have_a_number_of_their_own():
+    out = torch.zeros(16, dtype=torch.int64, device=DEVICE)
+    _last_pixel[(1,)](out, 2**28, 2**32 + 9, 2**16, 2**15, P=16, WIDE=True)
+    assert out.tolist() == [*range(2**32, 2**32 + 9), *[0] * 7]
+
+
 # ---- do the kernels compile where there is no GPU? -------------------------------------------------------------------
 
 # what an argument is; all others are whole numbers
@@ -287,6 +301,8 @@ def _compile(kernel, capability, variant):
     from triton.compiler import compile as compile_source
 
     values, wide, fixed, ones = variant
+    varying = {*deform.VARYING, "gb", "gi", "num_cells", "capacity", "row_bits"}
+    assert all(p.do_not_specialize for p in kernel.params if p.name in varying), "each new map would be compiled for"
     blocks = BLOCKS[kernel.fn.__name__]
     constants = {**dict.fromkeys(("KH", "KW"), 1 if ones else 7), "WIDE": wide, "FIXED": bool(fixed), **blocks}
     types = {**POINTERS, "lists": "i64" if wide else "i32", "grad_x": "i64" if fixed else "fp32"}

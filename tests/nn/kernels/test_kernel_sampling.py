@@ -306,6 +306,8 @@ def _compile(kernel, constants, variant, warps=4, stages=2):
 
     kind, wide, fixed, precision, gpu, ones = variant
     function = kernel.fn  # the tuner's
+    varying = {*sampling.VARYING, "samples", "pixels", "share"}
+    assert all(p.do_not_specialize for p in function.params if p.name in varying), "each new map would be compiled for"
     flags = dict.fromkeys(("BIAS", "SILU", "WANTS_X", "WANTS_POINTS"), True)
     constants = {"PADDED": 16, "PADDED_OUT": 16, "N": 3, **constants, **flags}
     constants |= {"WIDE": wide, "FIXED": fixed, "PRECISION": precision}

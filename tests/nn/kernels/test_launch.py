@@ -1,5 +1,7 @@
 """What the kernels share: sums that do not depend on the order of their terms, and the width of indices."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -94,8 +96,8 @@ def test_terms_that_are_not_finite_spoil_a_fixed_sum_visibly(deterministic, bad)
     [
         ((2, 3), (3, 1), False),
         ((0, 2**40), (2**40, 1), False),  # nothing in it
-        ((2**16, 2**15), (2**15, 1), False),  # the last element lies at 2^31 - 1
-        ((2**16 + 1, 2**15), (2**15, 1), True),
+        ((2**16 - 32, 2**15), (2**15, 1), False),
+        ((2**16, 2**15), (2**15, 1), True),  # numbers of a last block that begins in it would pass 2^31 - 1
         ((2**40, 2), (0, 1), False),  # expanded
         ((2, 2), (2**31, 1), True),  # two far rows of a larger tensor
     ],
@@ -103,6 +105,19 @@ def test_terms_that_are_not_finite_spoil_a_fixed_sum_visibly(deterministic, bad)
 def test_width_of_indices(shape, stride, wide):
     assert launch.wide(torch.empty_strided(shape, stride, device="meta")) == wide
     assert launch.wide(torch.zeros(2), torch.empty_strided(shape, stride, device="meta")) == wide
+
+
+def test_defining_a_kernel_looks_for_no_gpu(monkeypatch):
+    if "do_bench" not in launch._OPTIONS:
+        pytest.skip("this version of Triton takes no timer")
+    found = []
+    benchmarker = lambda call, quantiles: found.append((call, quantiles)) or [1.0] * 3  # noqa: E731
+    driver = SimpleNamespace(active=SimpleNamespace(get_benchmarker=lambda: benchmarker))
+    monkeypatch.setattr(triton.runtime, "driver", driver)
+    tuned = launch.autotuned([triton.Config({"BLOCK": 64})], ["n"])(_scatter)
+    assert not found
+    assert tuned.do_bench("kernel", quantiles=(0.5, 0.2, 0.8)) == [1.0] * 3
+    assert found == [("kernel", (0.5, 0.2, 0.8))]
 
 
 @pytest.mark.parametrize("allowed, precision", [(False, "ieee"), (True, "tf32")])
@@ -113,3 +128,16 @@ def test_precision_of_products_follows_torch(allowed, precision):
         assert launch.product_precision() == precision
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_precision_of_products_follows_torchs_newer_setting():
+    matmul = torch.backends.cuda.matmul
+    if getattr(matmul, "fp32_precision", None) is None:
+        pytest.skip("torch 2.9 and later have it")
+    before = matmul.fp32_precision
+    try:
+        for chosen in ("tf32", "ieee"):  # reading allow_tf32 raises an error from here on
+            matmul.fp32_precision = chosen
+            assert launch.product_precision() == chosen
+    finally:
+        matmul.fp32_precision = before

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import torch
@@ -119,8 +119,7 @@ class AKConv(nn.Module):
         column = torch.arange(w, dtype=like.dtype, device=like.device).mul_(self.stride).expand(h, w)
         if self.compat == "tutorial":  # the arrays of an "xy" meshgrid are (w, h), read as if they were (h, w)
             row, column = (m.t().reshape(h, w) for m in (row, column))
-        # not a buffer: half() would round it, and a checkpoint's keys are fixed
-        start = torch.tensor(self.shape, dtype=like.dtype, device=like.device).t().reshape(2, -1, 1, 1)  # (2, N, 1, 1)
+        start = _starts(tuple(self.shape), like).t().reshape(2, -1, 1, 1)  # (2, N, 1, 1)
         return (torch.stack((row, column)).unsqueeze(1) + start).flatten(0, 1)
 
     def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
@@ -179,6 +178,23 @@ def initial_shape(num_param: int, shape: Shape | None = None) -> list[tuple[floa
     if len(points) != num_param:
         raise ValueError(f"AKConv with {num_param} sampling points was given a shape of {len(points)}")
     return points
+
+
+def _starts(shape: tuple[tuple[float, float], ...], like: Tensor) -> Tensor:
+    """The (N, 2) points of a shape in `like`'s type and on its device.
+
+    Not a buffer: half() would round it, and a checkpoint's keys are fixed. But kept, since a copy from the CPU's memory
+    makes the CPU wait for all that the GPU has to do, and cannot be in a CUDA graph.
+    """
+    if like.device.type == "cpu" or type(like) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return torch.tensor(shape, dtype=like.dtype, device=like.device)
+    return _kept_starts(shape, like.dtype, like.device)
+
+
+@lru_cache(maxsize=256)  # one for each shape, type and device in use
+def _kept_starts(shape: tuple[tuple[float, float], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # it may serve for training later
+        return torch.tensor(shape, dtype=dtype, device=device)
 
 
 def _rows_of_points(num_param: int) -> list[tuple[float, float]]:

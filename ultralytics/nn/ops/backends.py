@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from subprocess import SubprocessError
 from typing import Literal
 
 import torch
@@ -21,7 +22,9 @@ from ultralytics.utils import LOGGER
 Backend = Literal["auto", "triton", "pytorch"]
 BACKENDS = ("auto", "triton", "pytorch")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-OLDEST_GPU = (7, 0)  # compute capability: atomic additions and matrix products as the kernels use them
+OLDEST_GPU = (8, 0)  # compute capability: Triton supports no older one; there, products spill and bfloat16 is slow
+# what Triton raises where it finds no driver of a GPU, no C compiler or no headers; 3.2 when the kernels are defined
+_TROUBLE = (AssertionError, ImportError, OSError, RuntimeError, SubprocessError)
 
 
 class _Wanted:
@@ -112,8 +115,19 @@ def _load_kernels() -> str:
         return "Triton is not installed (it comes with PyTorch's CUDA builds on Linux)"
     try:
         import ultralytics.nn.ops.kernels  # noqa: F401  Triton is heavy, and most machines have no use for it
-    except (ImportError, AttributeError, TypeError) as e:  # a Triton whose interface is older or newer
+    except (*_TROUBLE, AttributeError, TypeError) as e:  # a Triton whose interface is older or newer
         return f"this version of Triton does not load them ({type(e).__name__}: {e})"
+    return _why_not_launched() if torch.cuda.is_available() else ""
+
+
+def _why_not_launched() -> str:
+    """Why Triton launches nothing on this machine; it meets a GPU through a module that it has a C compiler build."""
+    from triton.runtime import driver  # as above
+
+    try:
+        driver.active.utils  # noqa: B018  builds the module, or finds it on disk
+    except _TROUBLE as e:
+        return f"Triton wants a C compiler and the headers of Python to launch them ({type(e).__name__}: {e})"
     return ""
 
 

@@ -20,7 +20,7 @@ from ultralytics.nn.ops.onnx_form import grid_samples, wants_grid_sample
 from ultralytics.nn.ops.recompute import recomputed
 
 Pair = tuple[int, int]
-SPREAD_PARTS = 2  # the widest array of a chunk, the products that are spread, is made in this many parts
+SPREAD_PARTS = 4  # the widest array of a chunk, the products that are spread, is made in this many parts
 
 
 def deform_conv2d_depthwise(

@@ -52,7 +52,7 @@ CONFIGS = [
     triton.Config({"TH": TH, "TW": 8, "KH": 2, "KW": 16}, num_warps=warps, num_stages=2)
     for TH, warps in ((8, 4), (4, 2), (2, 1))
 ]
-tuned = autotuned(CONFIGS, key=["d", "REACH", "DILATION", "STRIDE", "bits"])
+tuned = autotuned(CONFIGS, key=["d", "REACH", "DILATION", "STRIDE", "bits", "PRECISION"])
 
 
 @torch.library.custom_op(

@@ -25,6 +25,8 @@ from ultralytics.nn.ops.kernels import launch
 from ultralytics.nn.ops.kernels.launch import autotuned
 
 _CHANNEL_BLOCKS = (128, 64, 32, 16)
+# numbers that change from map to map: a kernel compiled for 1s or multiples of 16 among them would gain nothing
+VARYING = ["num_pixels", "H", "W", "h", "w", "ob", "oi", "bits_of_pixels"]
 _SPARE = 8  # a wider block of channels may leave an eighth more lanes idle than the narrowest
 SCHEMA = "Tensor x, Tensor offset, Tensor weight, int[] stride, int[] padding, int[] dilation"
 
@@ -129,7 +131,7 @@ def sizes(
     ],
     key=["C", "KH", "KW", "bits_of_pixels"],
 )
-@triton.jit(do_not_specialize=["bits_of_pixels"])
+@triton.jit(do_not_specialize=VARYING)
 def forward_kernel(
     x: tl.tensor,
     offset: tl.tensor,
@@ -191,10 +193,9 @@ def pixels(
     block: tl.tensor, num_pixels: tl.tensor, h: tl.tensor, w: tl.tensor, P: tl.constexpr, WIDE: tl.constexpr
 ) -> tuple:
     """The P output pixels of a block: which exist, their image, row and column."""
-    first = block * P
     if WIDE:
-        first = first.to(tl.int64)
-    pixel = first + tl.arange(0, P)
+        block = tl.cast(block, tl.int64)
+    pixel = block * P + tl.arange(0, P)
     across = pixel // w
     image = across // h
     return pixel < num_pixels, image, across - image * h, pixel - across * w

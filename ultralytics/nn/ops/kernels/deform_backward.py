@@ -29,6 +29,7 @@ from torch import Tensor
 from ultralytics.nn.ops.kernels import launch
 from ultralytics.nn.ops.kernels.deform import (
     SCHEMA,
+    VARYING,
     cell,
     channel_block,
     channels_last,
@@ -41,6 +42,7 @@ from ultralytics.nn.ops.kernels.deform import (
 )
 from ultralytics.nn.ops.kernels.launch import AtomicSum, add_term, autotuned
 
+_VARYING = [*VARYING[:-1], "num_cells", "capacity", "row_bits"]
 _CHANNELS = 64  # of a block at most: wider ones would leave a program too few pixels
 _PROGRAMS = 16  # programs of slopes_kernel an SM at most, so that what they sum up in memory stays small
 _PROGRAMS_ON_CPU = 2
@@ -120,10 +122,11 @@ def _spread(
     B, H, W, C = x.shape
     num_cells = B * (H + 1) * (W + 1)
     capacity = list_length(numbers[0] * taps.shape[0], num_cells)
-    wide = launch.wide(x, offset, grad) or capacity * num_cells >= 2**31
+    row_bits = (offset.shape[3] - 1).bit_length()
+    largest_entry = (offset.shape[2] << row_bits) * taps.shape[0]
+    wide = launch.wide(x, offset, grad) or max(capacity * num_cells, largest_entry) >= 2**31
     filled = torch.zeros(num_cells, dtype=torch.int32, device=x.device)
     lists = torch.empty(capacity, num_cells, dtype=torch.int64 if wide else torch.int32, device=x.device)
-    row_bits = (offset.shape[3] - 1).bit_length()
     lists_of = (filled, lists, num_cells, capacity, row_bits)
     arguments = (offset, taps, grad, total.terms, total.unit, *lists_of, *numbers, *kernel)
     options = {"WIDE": wide, "FIXED": total.fixed}
@@ -165,7 +168,7 @@ def _largest(t: Tensor) -> Tensor:
     key=["C", "KH", "KW", "bits_of_pixels"],
     sums=["partial"],
 )
-@triton.jit(do_not_specialize=["bits_of_pixels"])
+@triton.jit(do_not_specialize=[*VARYING, "gb", "gi"])
 def slopes_kernel(
     x: tl.tensor,
     offset: tl.tensor,
@@ -242,7 +245,7 @@ def slopes_kernel(
         tl.debug_barrier()  # the next pixels' sums are added to what other threads may have stored
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_VARYING)
 def file_kernel(
     offset: tl.tensor,
     taps: tl.tensor,
@@ -312,7 +315,7 @@ def file_kernel(
                 add_term(at_x + W * C + C, (fy * fx)[:, None] * g, scale, m11[:, None] & has_c, FIXED)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_VARYING)
 def gather_kernel(
     offset: tl.tensor,
     taps: tl.tensor,

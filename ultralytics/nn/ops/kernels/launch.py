@@ -13,10 +13,11 @@ from torch import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"  # as Triton itself reads it when it is imported
 _ON_CPU = tl.constexpr(INTERPRETED)  # device code sees constants of this type only
-_LARGEST_INT32 = 2**31 - 1
+_LARGEST_INDEX = 2**31 - 2**20  # in 32 bits, where a last block may count on beyond the end
 _TERM_BITS = 40  # a term of a fixed-point sum; 2^22 of the largest fit into 62 bits
 _LARGEST_POWER = 126  # of two, in float32: what is smaller than 2^-126 may vanish from a fixed-point sum
-_KEPT = {"cache_results": True} if "cache_results" in inspect.signature(triton.autotune).parameters else {}
+_OPTIONS = inspect.signature(triton.autotune).parameters
+_KEPT = {"cache_results": True} if "cache_results" in _OPTIONS else {}
 
 
 def autotuned(configs: list[triton.Config], key: list[str], sums: Sequence[str] = ()) -> Callable:
@@ -24,13 +25,19 @@ def autotuned(configs: list[triton.Config], key: list[str], sums: Sequence[str] 
 
     `sums` names the arguments that the kernel adds to: the trials leave their own terms there, so they are zeroed.
     """
-    return triton.autotune(configs[:1] if INTERPRETED else configs, key, reset_to_zero=list(sums), **_KEPT)
+    timer = {"do_bench": _time} if "do_bench" in _OPTIONS else {}
+    return triton.autotune(configs[:1] if INTERPRETED else configs, key, reset_to_zero=list(sums), **timer, **_KEPT)
+
+
+def _time(call: Callable[[], None], quantiles: Sequence[float]) -> list[float]:
+    # what Triton takes by itself; but 3.2 and 3.3 look for it, and so for a GPU, when a kernel is defined
+    return triton.runtime.driver.active.get_benchmarker()(call, quantiles=quantiles)
 
 
 def wide(*tensors: Tensor) -> bool:
-    """Whether an element of one of these lies further from its first than 32 bits can say."""
+    """Whether an element of one of these lies too far from its first for offsets of 32 bits."""
     return any(
-        sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)) > _LARGEST_INT32
+        sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)) > _LARGEST_INDEX
         for t in tensors
         if t.numel()
     )
@@ -38,7 +45,11 @@ def wide(*tensors: Tensor) -> bool:
 
 def product_precision() -> str:
     """tl.dot's `input_precision` for float32, as torch's own matrix products have it."""
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+    settings = torch.backends.cuda.matmul
+    # torch from 2.9 on: the older name raises an error once somebody has set the newer one
+    chosen = getattr(settings, "fp32_precision", None)
+    allowed = settings.allow_tf32 if chosen is None else chosen == "tf32"
+    return "tf32" if allowed else "ieee"
 
 
 @triton.jit

@@ -32,6 +32,7 @@ from torch.autograd.function import FunctionCtx
 
 from ultralytics.nn.ops.kernels.launch import AtomicSum, add_product, autotuned, product_precision
 from ultralytics.nn.ops.kernels.sampling import (
+    VARYING,
     Geometry,
     count_from,
     find_cell,
@@ -226,9 +227,9 @@ sample_conv.register_autograd(_differentiate, setup_context=_keep)
         triton.Config({"BLOCK": 64, "MOST": 16, "MOST_OUT": 64}, num_warps=4, num_stages=2),  # float32 without tf32
         triton.Config({"BLOCK": 32, "MOST": 64, "MOST_OUT": 64}, num_warps=4, num_stages=2),  # small maps
     ],
-    key=["C", "K", "size_class"],
+    key=["C", "K", "size_class", "PRECISION"],
 )
-@triton.jit(do_not_specialize=["size_class"])
+@triton.jit(do_not_specialize=["pixels", "size_class", *VARYING])
 def _sample_conv(
     x: tl.tensor, points: tl.tensor, weight: tl.tensor, bias: tl.tensor, out: tl.tensor, pixels: tl.tensor,
     K: tl.tensor, size_class: tl.tensor, C: tl.tensor, H: tl.tensor, W: tl.tensor, area: tl.tensor,
@@ -275,10 +276,10 @@ def _sample_conv(
         triton.Config({"BLOCK": 64, "MOST": 32, "MOST_OUT": 64}, num_warps=8, num_stages=2),
         triton.Config({"BLOCK": 32, "MOST": 32, "MOST_OUT": 64}, num_warps=4, num_stages=2),
     ],
-    key=["C", "K", "size_class", "WANTS_X", "WANTS_POINTS"],
+    key=["C", "K", "size_class", "PRECISION", "WANTS_X", "WANTS_POINTS"],
     sums=["terms"],
 )
-@triton.jit(do_not_specialize=["size_class"])
+@triton.jit(do_not_specialize=["pixels", "size_class", *VARYING])
 def _sample_conv_backward(
     x: tl.tensor, points: tl.tensor, weight: tl.tensor, grad: tl.tensor, terms: tl.tensor, unit: tl.tensor,
     slopes: tl.tensor, pixels: tl.tensor, K: tl.tensor, size_class: tl.tensor, C: tl.tensor, H: tl.tensor,
@@ -332,9 +333,9 @@ def _sample_conv_backward(
         triton.Config({"BLOCK": 32}, num_warps=8, num_stages=3),
         triton.Config({"BLOCK": 16}, num_warps=8, num_stages=2),
     ],
-    key=["C", "K", "N"],
+    key=["C", "K", "N", "PRECISION"],
 )
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "share", *VARYING])
 def _weight_parts(
     x: tl.tensor, points: tl.tensor, grad: tl.tensor, parts: tl.tensor, pixels: tl.tensor, share: tl.tensor,
     K: tl.tensor, C: tl.tensor, H: tl.tensor, W: tl.tensor, area: tl.tensor, x_image: tl.tensor, x_row: tl.tensor,

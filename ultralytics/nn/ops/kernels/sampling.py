@@ -21,6 +21,9 @@ from torch.autograd.function import FunctionCtx
 
 from ultralytics.nn.ops.kernels.launch import AtomicSum, add_term, autotuned, wide
 
+# numbers that change from map to map: a kernel compiled for 1s or multiples of 16 among them would gain nothing
+VARYING = ["H", "W", "area", "p_image", "p_number"]
+
 
 class Geometry:
     """A map and points in the form that kernels read, with the sizes and strides that go with it.
@@ -265,7 +268,7 @@ _CONFIGS = [
 
 
 @autotuned(_CONFIGS, key=["C"])
-@triton.jit
+@triton.jit(do_not_specialize=["samples", *VARYING])
 def _sample(
     x: tl.tensor, points: tl.tensor, out: tl.tensor, samples: tl.tensor,
     C: tl.tensor, H: tl.tensor, W: tl.tensor, area: tl.tensor, x_image: tl.tensor, x_row: tl.tensor,
@@ -291,7 +294,7 @@ def _sample(
 
 
 @autotuned(_CONFIGS, key=["C", "WANTS_X", "WANTS_POINTS"], sums=["terms"])
-@triton.jit
+@triton.jit(do_not_specialize=["samples", *VARYING])
 def _sample_backward(
     x: tl.tensor, points: tl.tensor, grad: tl.tensor, terms: tl.tensor, unit: tl.tensor, slopes: tl.tensor,
     samples: tl.tensor,
