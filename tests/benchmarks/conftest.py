@@ -4,20 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from ultralytics.utils import LOGGER
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread():
-    """Small tensors: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

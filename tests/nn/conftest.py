@@ -6,7 +6,6 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-import torch
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -25,15 +24,6 @@ TINY = {
         [[6, 3], 1, "Detect", ["nc"]],
     ],
 }
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread():
-    """Small tensors: more threads only wait for each other, the more so beside other programs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -38,14 +38,6 @@ def golden():
     return json.loads((HERE / "golden" / "scales.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_golden_file_says_where_it_comes_from(golden, recipe):
     assert golden["made_by"]["ultralytics"] == "8.3.0"
     assert golden["made_by"].keys() >= {"command", "torch", "numpy", "python"}
