@@ -80,12 +80,16 @@ class _OnAGpu:
 def test_a_gpu_that_falls_back_says_so_once(monkeypatch, missing, old, says):
     monkeypatch.setattr(backends, "_missing", lambda: missing)
     monkeypatch.setattr(backends, "_gpu_too_old", lambda index: old)
-    backends._say_once.cache_clear()
-    warnings = []
+    backends._warn_once.cache_clear()
+    backends._announce_once.cache_clear()
+    warnings, told = [], []
     monkeypatch.setattr(backends.LOGGER, "warning", warnings.append)
+    monkeypatch.setattr(backends.LOGGER, "info", told.append)
     for _ in range(3):
         assert backends.uses_triton(_OnAGpu()) == (says is None)
     assert [says in text for text in warnings] == ([True] if says else [])
+    assert ["Triton kernels; the first steps compile them" in text for text in told] == ([] if says else [True])
+    backends._announce_once.cache_clear()
 
 
 @pytest.mark.parametrize("capability, fits", [((7, 5), False), ((8, 0), True), ((8, 9), True), ((9, 0), True)])

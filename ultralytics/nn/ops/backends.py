@@ -61,8 +61,11 @@ def uses_triton(x: Tensor) -> bool:
     reason = _why_not(x)
     if reason and wanted == "triton":
         raise RuntimeError(f"use_backend('triton'): the kernels cannot run here, {reason}")
-    if reason and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
-        _say_once(f"AKConv, ACmix and D-LKA run on PyTorch's operators, not on the Triton kernels: {reason}")
+    if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+        if reason:
+            _warn_once(f"AKConv, ACmix and D-LKA run on PyTorch's operators, not on the Triton kernels: {reason}")
+        elif x.is_cuda:
+            _announce_once()
     return not reason
 
 
@@ -139,5 +142,10 @@ def _not_interpreted() -> str:
 
 
 @cache
-def _say_once(text: str) -> None:
+def _warn_once(text: str) -> None:
     LOGGER.warning(text)
+
+
+@cache
+def _announce_once() -> None:
+    LOGGER.info("AKConv, ACmix and D-LKA run on Triton kernels; the first steps compile them, which can take a minute")
