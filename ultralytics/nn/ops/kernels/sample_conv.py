@@ -38,12 +38,11 @@ from ultralytics.nn.ops.kernels.sampling import (
     find_cell,
     interpolate,
     largest_term,
+    lead_back,
     map_gradient,
     map_like,
     read_corners,
     read_point,
-    slopes_of,
-    spread,
     store_slopes,
 )
 
@@ -297,7 +296,6 @@ def _sample_conv_backward(
     image, place = pixel // area, pixel % area
     row, column = read_point(points, image, place, n, p_image, p_number, p_place, N, inside)
     top, left, fy, fx = find_cell(row, column, H, W, WIDE)
-    more_rows, more_columns = tl.minimum(H - 1, 1), tl.minimum(W - 1, 1)  # a map of one row repeats it
     first = image * x_image + top * x_row + left * x_column
     target = ((image * H + top) * W + left) * C
     step = tl.load(unit)
@@ -313,15 +311,12 @@ def _sample_conv_backward(
             taps = tl.load(at, mask=(o < K)[:, None] & (c < C)[None, :], other=0.0)
             part = add_product(part, given, taps, PRECISION)
         mask = inside[:, None] & (c < C)[None, :]
-        if WANTS_POINTS:
-            at = x + first[:, None] + c[None, :]
-            nw, ne, sw, se = read_corners(at, more_rows * x_row, more_columns * x_column, mask)
-            more_row, more_column = slopes_of(part, nw, ne, sw, se, fy, fx)
-            by_row += more_row
-            by_column += more_column
-        if WANTS_X:
-            at = terms + target[:, None] + c[None, :]
-            spread(at, part, step, more_rows * W * C, more_columns * C, fy, fx, mask, FIXED)
+        at, to = x + first[:, None] + c[None, :], terms + target[:, None] + c[None, :]
+        more_row, more_column = lead_back(
+            part, at, to, step, H, W, C, x_row, x_column, fy, fx, mask, WANTS_X, WANTS_POINTS, FIXED
+        )
+        by_row += more_row
+        by_column += more_column
     if WANTS_POINTS:
         store_slopes(slopes, image, place, n, row, column, by_row, by_column, H, W, area, N, inside)
 

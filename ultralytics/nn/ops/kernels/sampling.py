@@ -246,6 +246,26 @@ def spread(
 
 
 @triton.jit
+def lead_back(
+    grad: tl.tensor, at: tl.tensor, to: tl.tensor, unit: tl.tensor, H: tl.tensor, W: tl.tensor, C: tl.tensor,
+    x_row: tl.tensor, x_column: tl.tensor, fy: tl.tensor, fx: tl.tensor, mask: tl.tensor,
+    WANTS_X: tl.constexpr, WANTS_POINTS: tl.constexpr, FIXED: tl.constexpr,
+) -> tuple:  # fmt: skip
+    """Lead the gradient of samples back: added to the map's sum, and for the points returned as `slopes_of` does.
+
+    `at` and `to` point to the first pixel round each sample, in the map and in the (B, H, W, C) sum of its gradient.
+    """
+    more_rows, more_columns = tl.minimum(H - 1, 1), tl.minimum(W - 1, 1)  # a map of one row repeats it
+    by_row, by_column = tl.zeros((grad.shape[0],), tl.float32), tl.zeros((grad.shape[0],), tl.float32)
+    if WANTS_POINTS:
+        nw, ne, sw, se = read_corners(at, more_rows * x_row, more_columns * x_column, mask)
+        by_row, by_column = slopes_of(grad, nw, ne, sw, se, fy, fx)
+    if WANTS_X:
+        spread(to, grad, unit, more_rows * W * C, more_columns * C, fy, fx, mask, FIXED)
+    return by_row, by_column
+
+
+@triton.jit
 def store_slopes(
     slopes: tl.tensor, image: tl.tensor, place: tl.tensor, n: tl.tensor, row: tl.tensor, column: tl.tensor,
     by_row: tl.tensor, by_column: tl.tensor, H: tl.tensor, W: tl.tensor, area: tl.tensor, N: tl.constexpr,
@@ -311,7 +331,6 @@ def _sample_backward(
     image, place = pixel // area, pixel % area
     row, column = read_point(points, image, place, n, p_image, p_number, p_place, N, inside)
     top, left, fy, fx = find_cell(row, column, H, W, WIDE)
-    more_rows, more_columns = tl.minimum(H - 1, 1), tl.minimum(W - 1, 1)  # a map of one row repeats it
     first = image * x_image + top * x_row + left * x_column
     target = ((image * H + top) * W + left) * C
     step = tl.load(unit)
@@ -320,14 +339,11 @@ def _sample_backward(
         channel = start + tl.arange(0, CHANNELS)
         mask = inside[:, None] & (channel < C)[None, :]
         part = tl.load(grad + number[:, None] * C + channel[None, :], mask=mask, other=0.0).to(tl.float32)
-        if WANTS_POINTS:
-            at = x + first[:, None] + channel[None, :]
-            nw, ne, sw, se = read_corners(at, more_rows * x_row, more_columns * x_column, mask)
-            more_row, more_column = slopes_of(part, nw, ne, sw, se, fy, fx)
-            by_row += more_row
-            by_column += more_column
-        if WANTS_X:
-            to = terms + target[:, None] + channel[None, :]
-            spread(to, part, step, more_rows * W * C, more_columns * C, fy, fx, mask, FIXED)
+        at, to = x + first[:, None] + channel[None, :], terms + target[:, None] + channel[None, :]
+        more_row, more_column = lead_back(
+            part, at, to, step, H, W, C, x_row, x_column, fy, fx, mask, WANTS_X, WANTS_POINTS, FIXED
+        )
+        by_row += more_row
+        by_column += more_column
     if WANTS_POINTS:
         store_slopes(slopes, image, place, n, row, column, by_row, by_column, H, W, area, N, inside)
