@@ -57,12 +57,6 @@ def test_what_kernels_cannot_compute_is_an_error_when_they_are_asked_for(dtype):
         backends.uses_triton(torch.zeros(1, dtype=dtype))
 
 
-@interpreter
-def test_a_traced_graph_holds_plain_operators():
-    traced = torch.jit.trace(lambda x, p: sample_points(x, p), _inputs(), check_trace=False)
-    assert "addmodules" not in str(traced.inlined_graph)
-
-
 class _OnAGpu:
     """As much of a tensor as the choice looks at."""
 
@@ -90,6 +84,31 @@ def test_a_gpu_that_falls_back_says_so_once(monkeypatch, missing, old, says):
     assert [says in text for text in warnings] == ([True] if says else [])
     assert ["Triton kernels; the first steps compile them" in text for text in told] == ([] if says else [True])
     backends._announce_once.cache_clear()
+
+
+def test_a_traced_graph_holds_plain_operators_on_a_gpu_too(monkeypatch):
+    monkeypatch.setattr(backends, "_missing", lambda: "")
+    monkeypatch.setattr(backends, "_gpu_too_old", lambda index: "")
+    monkeypatch.setattr(backends, "_announce_once", lambda: None)
+    monkeypatch.setattr(backends, "_warn_once", pytest.fail)
+    chosen = []
+
+    def sampled(x, points):
+        chosen.append(backends.uses_triton(_OnAGpu()))
+        return sample_points(x, points)
+
+    sampled(*_inputs())
+    traced = torch.jit.trace(sampled, _inputs(), check_trace=False)
+    assert chosen == [True, False]
+    # the kinds alone: the graph's text names source files, whose folder may be called as it likes
+    assert {node.kind().split("::")[0] for node in traced.inlined_graph.nodes()} == {"aten", "prim"}
+    assert "prim::PythonOp" not in {node.kind() for node in traced.inlined_graph.nodes()}
+
+
+@interpreter
+def test_a_kernel_cannot_be_asked_for_in_a_traced_graph():
+    with use_backend("triton"), pytest.raises(RuntimeError, match="traced or exported graph"):
+        torch.jit.trace(sample_points, _inputs(), check_trace=False)
 
 
 @pytest.mark.parametrize("capability, fits", [((7, 5), False), ((8, 0), True), ((8, 9), True), ((9, 0), True)])
