@@ -1,7 +1,8 @@
 """The other side of the comparison: the added modules in the way people compute them today, from the papers' formulas.
 
 AKConv with four gathers, ACmix with unfolded windows, D-LKA on torchvision.ops.deform_conv2d. The functions are the
-operators alone; the classes are twins of our modules and share their weights.
+operators alone; the classes are twins of our modules and share their weights. Nothing here imports our package, so that
+the official one can run these operators too (step.py).
 
 Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, N points, d channels a head.
 """
@@ -9,14 +10,16 @@ Dimension letters: B batch, C channels, H W rows and columns of the map, h w of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ultralytics.nn.Addmodules.acmix import ACmix
-from ultralytics.nn.Addmodules.akconv import AKConv
-from ultralytics.nn.Addmodules.dlka import DeformConv
+if TYPE_CHECKING:
+    from ultralytics.nn.Addmodules.acmix import ACmix
+    from ultralytics.nn.Addmodules.akconv import AKConv
+    from ultralytics.nn.Addmodules.dlka import DeformConv
 
 Points = Sequence[tuple[float, float]]
 
@@ -122,9 +125,9 @@ class LiteralDeformConv(nn.Module):
 
 def literal(m: nn.Module) -> nn.Module:
     """`m` with every added module in it replaced by its literal twin; weights are shared."""
-    twins = {AKConv: LiteralAKConv, ACmix: LiteralACmix, DeformConv: LiteralDeformConv}
-    if type(m) in twins:
-        twin = twins[type(m)](m)
+    twins = {"AKConv": LiteralAKConv, "ACmix": LiteralACmix, "DeformConv": LiteralDeformConv}
+    if type(m).__name__ in twins:
+        twin = twins[type(m).__name__](m)
         for name in ("i", "f", "type", "np"):  # what a network notes at its layers
             if hasattr(m, name):
                 setattr(twin, name, getattr(m, name))

@@ -1,10 +1,11 @@
-"""Training step and inference of yolo11n on the CPU, ours against the official package 8.3.0, in one run.
+"""Training step and inference on the CPU, ours against the official package 8.3.0, in one run.
 
     python benchmarks/step.py --official path/to/official/python [--threads 2] [--rounds 7]
 
 `make official` makes that environment. Each side runs in a process of its own; the two take turns, burst by burst, so
 that a machine whose speed drifts slows both. Both use the same number of threads (the official package by itself takes
 one thread fewer than there are cores, which would flatter us). Printed: medians, spread, median of the rounds' ratios.
+The official package has no AKConv: there a literal one takes the place of the same convolutions, as tutorials put it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-CASES = ("train", "predict", "network")
-STEPS = {"train": 3, "predict": 15, "network": 20}
+STEPS = {"train": 3, "akconv": 3, "predict": 15, "network": 20}
 MEANING = {
-    "train": "training step, 320 px, batch 8: forward, loss, backward, clip, optimiser, EMA",
+    "train": "training step of yolo11n, 320 px, batch 8: forward, loss, backward, clip, optimiser, EMA",
+    "akconv": "training step of yolov8n-AKConv likewise; at 8.3.0's side AKConv is literal, with four gathers",
     "predict": "YOLO.predict on one 320x320 array: letterbox to Results",
     "network": "the network alone as predict prepares it (fused), batch 1, 320x320",
 }
+AKCONV = Path(__file__).resolve().parents[1] / "ultralytics/cfg/models/add/yolov8-AKConv.yaml"
 
 
 def worker(side: str, threads: int) -> None:
@@ -31,47 +37,62 @@ def worker(side: str, threads: int) -> None:
     import torch
 
     out, sys.stdout = sys.stdout, sys.stderr  # nothing but answers may reach the pipe
-    from ultralytics import YOLO
-    from ultralytics.nn.tasks import DetectionModel
-    from ultralytics.utils.torch_utils import ModelEMA, init_seeds
+    from ultralytics.utils.torch_utils import init_seeds
 
     init_seeds(0)
-    model = DetectionModel("yolo11n.yaml", verbose=False)
-    yolo = YOLO("yolo11n.yaml")
     if side == "ours":
-        from ultralytics.cfg import get_cfg
-        from ultralytics.engine.optimizer import build_optimizer
-        from ultralytics.engine.ready import ready_network
         from ultralytics.utils.torch_utils import keep_freed_memory
 
         keep_freed_memory()  # as the trainer and the predictor do
+    cases = {"train": training_step(side, "yolo11n.yaml"), "akconv": training_step(side, "yolov8n-AKConv.yaml")}
+    cases |= inference(side, "yolo11n.yaml")
+    for line in sys.stdin:
+        case = line.strip()
+        torch.set_num_threads(threads)
+        # the default of training in both
+        torch.use_deterministic_algorithms(case in ("train", "akconv"), warn_only=True)
+        seconds = []
+        for _ in range(STEPS[case]):
+            start = time.perf_counter()
+            cases[case]()
+            seconds.append(time.perf_counter() - start)
+        print(json.dumps(seconds), file=out, flush=True)
 
+
+def training_step(side: str, yaml: str) -> Callable[[], None]:
+    """One step of a new network on a random batch, as the side's trainer makes it."""
+    import torch
+
+    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.utils.torch_utils import ModelEMA
+
+    if side == "ours":
+        from ultralytics.cfg import get_cfg
+        from ultralytics.engine.optimizer import build_optimizer
+
+        model = DetectionModel(yaml, verbose=False).to(memory_format=torch.channels_last)
         model.args = get_cfg()
-        model = model.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(model, "AdamW", 1e-3, 0.9, 5e-4)
-        network = ready_network(DetectionModel("yolo11n.yaml", verbose=False), torch.device("cpu"), half=False)
     else:
         from ultralytics.engine.trainer import BaseTrainer
         from ultralytics.utils import DEFAULT_CFG
 
+        model = DetectionModel(yaml.replace("-AKConv", ""), verbose=False)
+        if "-AKConv" in yaml:
+            put_literal_akconv(model)
         model.args = DEFAULT_CFG
         optimizer = BaseTrainer.build_optimizer(None, model, "AdamW", 1e-3, 0.9, 5e-4)
-        network = DetectionModel("yolo11n.yaml", verbose=False).eval().fuse(verbose=False)
     model.train()
     ema = ModelEMA(model)
-    torch.set_num_threads(threads)
+    images = random_images()
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (8, 3, 320, 320), dtype=torch.uint8, generator=generator)
-    boxes = torch.rand(64, 4, generator=generator) * 0.4 + 0.2
     batch = {
         "cls": torch.randint(0, 80, (64, 1), generator=generator).float(),
-        "bboxes": boxes,
+        "bboxes": torch.rand(64, 4, generator=generator) * 0.4 + 0.2,
         "batch_idx": torch.arange(64).div(8, rounding_mode="floor").float(),
     }
-    one = torch.rand(1, 3, 320, 320, generator=generator)
-    array = images[0].permute(1, 2, 0).contiguous().numpy()
 
-    def train() -> None:
+    def step() -> None:
         if side == "ours":
             x = images.to(dtype=torch.float32, memory_format=torch.channels_last).div_(255)
         else:
@@ -83,25 +104,60 @@ def worker(side: str, threads: int) -> None:
         optimizer.zero_grad()
         ema.update(model)
 
-    def predict() -> None:
-        yolo.predict(array, imgsz=320, verbose=False, device="cpu")
+    return step
 
-    def run_network() -> None:
-        x = one.contiguous(memory_format=torch.channels_last) if side == "ours" else one
-        with torch.inference_mode():
-            network(x)
 
-    cases = {"train": train, "predict": predict, "network": run_network}
-    for line in sys.stdin:
-        case = line.strip()
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(case == "train", warn_only=True)  # the default of training in both
-        seconds = []
-        for _ in range(STEPS[case]):
-            start = time.perf_counter()
-            cases[case]()
-            seconds.append(time.perf_counter() - start)
-        print(json.dumps(seconds), file=out, flush=True)
+def inference(side: str, yaml: str) -> dict[str, Callable[[], Any]]:
+    """`predict`, and the network alone."""
+    import torch
+
+    from ultralytics import YOLO
+    from ultralytics.nn.tasks import DetectionModel
+
+    yolo, network = YOLO(yaml), DetectionModel(yaml, verbose=False)
+    x = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
+    array = random_images()[0].permute(1, 2, 0).contiguous().numpy()
+    if side == "ours":
+        from ultralytics.engine.ready import ready_network
+
+        network = ready_network(network, torch.device("cpu"), half=False)
+        x = x.contiguous(memory_format=torch.channels_last)
+    else:
+        network = network.eval().fuse(verbose=False)
+    return {
+        "predict": lambda: yolo.predict(array, imgsz=320, verbose=False, device="cpu"),
+        "network": lambda: torch.inference_mode()(network)(x),
+    }
+
+
+def random_images() -> Any:
+    """uint8 (8, 3, 320, 320)."""
+    import torch
+
+    return torch.randint(0, 256, (8, 3, 320, 320), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def put_literal_akconv(model: Any) -> None:
+    """Exchange the convolutions of an official yolov8 for literal AKConvs where our model file has AKConv."""
+    import yaml
+    from literal import LiteralAKConv
+    from torch import nn
+
+    content = yaml.safe_load(AKCONV.read_text(encoding="utf-8"))
+    for i, (_, _, name, args) in enumerate(content["backbone"] + content["head"]):
+        if name != "AKConv":
+            continue
+        N, plain = args[1], model.model[i]
+        c1, c2, stride = plain.conv.in_channels, plain.conv.out_channels, plain.conv.stride[0]
+        parts = SimpleNamespace(
+            p_conv=nn.Conv2d(c1, 2 * N, 3, stride, 1),
+            conv=nn.Sequential(nn.Conv2d(c1, c2, (N, 1), (N, 1), bias=False), plain.bn, plain.act),
+            stride=stride,
+            shape=[divmod(n, round(N**0.5)) for n in range(N)],
+        )
+        nn.init.zeros_(parts.p_conv.weight)
+        model.model[i] = LiteralAKConv(parts)
+        model.model[i].i, model.model[i].f = plain.i, plain.f
 
 
 def start(python: str, side: str, threads: int) -> subprocess.Popen:
@@ -135,8 +191,8 @@ def main() -> None:
         "ours": start(sys.executable, "ours", args.threads),
         "official": start(args.official, "official", args.threads),
     }
-    times: dict[tuple[str, str], list[float]] = {(c, s): [] for c in CASES for s in sides}
-    for case in CASES:
+    times: dict[tuple[str, str], list[float]] = {(c, s): [] for c in STEPS for s in sides}
+    for case in STEPS:
         for side in sides:
             burst(sides[side], case)  # warm-up
         for _ in range(args.rounds):
@@ -152,7 +208,7 @@ def main() -> None:
         "milliseconds, median (min-max)"
     )
     print(f"{'case':<10}{'ours':>26}{'official 8.3.0':>26}{'times as fast':>15}")
-    for case in CASES:
+    for case in STEPS:
         cells = []
         for side in sides:
             ms = [t * 1e3 for t in times[case, side]]
@@ -160,7 +216,7 @@ def main() -> None:
         # round by round, so that a slow moment of the machine counts for both or for neither
         ratio = statistics.median(b / a for a, b in zip(times[case, "ours"], times[case, "official"], strict=True))
         print(f"{case:<10}{cells[0]:>26}{cells[1]:>26}{ratio:>15.2f}")
-    for case in CASES:
+    for case in STEPS:
         print(f"{case}: {MEANING[case]}")
 
 
