@@ -34,7 +34,7 @@ import table
 import torch
 import training
 from literal import literal
-from measure import Timer, determinism, gpu_peak, resident_peak, spread
+from measure import Timer, determinism, gpu_peak, one_line, resident_peak, spread
 from sides import SIDES
 from torch import Tensor, nn
 
@@ -228,7 +228,10 @@ def run(args: argparse.Namespace) -> None:
         with determinism(args.deterministic):
             if "blocks" in args.tables:
                 for case in args.only:
-                    report(case, dtype, timer, rates, args)
+                    try:
+                        report(case, dtype, timer, rates, args)
+                    except Exception as e:  # noqa: BLE001  such as memory that is too small for the literal side
+                        print(f"  {case} failed: {one_line(e)}", flush=True)
             if "operators" in args.tables:
                 table.report(args.shapes, dtype, plan, rates)
         print()

@@ -49,12 +49,26 @@ class Timer:
         last.synchronize()
         return first.elapsed_time(last) / 1e3
 
-    def in_turns(self, sides: Mapping[str, Callable[[], object]], repeat: int) -> dict[str, list[float]]:
-        """Times of every side, which take turns, so that a slow minute of the machine falls on all of them."""
+    def in_turns(
+        self, sides: Mapping[str, Callable[[], object]], repeat: int, failed: dict[str, str] | None = None
+    ) -> dict[str, list[float]]:
+        """Times of every side, which take turns, so that a slow minute of the machine falls on all of them.
+
+        With `failed`, a side that raises an error does not end the others' turns: it is noted there, and left out from
+        then on.
+        """
         taken: dict[str, list[float]] = {side: [] for side in sides}
         for turn in range(-WARM_UP[self.device], repeat):
             for side, work in sides.items():
-                seconds = self(work)
+                if failed and side in failed:
+                    continue
+                try:
+                    seconds = self(work)
+                except Exception as e:
+                    if failed is None:
+                        raise
+                    failed[side] = f"failed: {one_line(e)}"
+                    continue
                 if turn >= 0:
                     taken[side].append(seconds)
         return taken
@@ -64,9 +78,11 @@ class Timer:
 def determinism(wanted: bool) -> Iterator[None]:
     """Deterministic algorithms as the trainer asks for them, or none, for a while."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    cudnn = torch.backends.cudnn.deterministic
+    cudnn, memory = torch.backends.cudnn.deterministic, torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(wanted, warn_only=True)
     torch.backends.cudnn.deterministic = wanted
+    memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*deterministic")  # what has no such form; plain networks too
@@ -74,6 +90,7 @@ def determinism(wanted: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.backends.cudnn.deterministic = cudnn
+        memory.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def gpu_peak(work: Callable[[], object]) -> int:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import limits
 import torch
@@ -90,34 +91,36 @@ def measure(case: Case, dtype: torch.dtype, plan: Plan) -> dict[str, Row]:
             side = case.side(name, values)
             grad = _cotangent(run(side, dtype)[0])
             found = run(side, dtype, grad)
+            off = relative_error(found, expected) if side.same_result and expected else None
         except NotAvailable as e:
             rows[name] = Row(f"not available: {e}")
             continue
         except Exception as e:  # noqa: BLE001  one side's failure, out of memory too, is a line of the table
-            rows[name] = Row(f"{'not available' if name == 'kernel' else 'failed'}: {one_line(e)}")
+            rows[name] = Row(f"failed: {one_line(e)}")
             continue
-        rows[name] = Row(off=relative_error(found, expected) if side.same_result and expected else None)
+        rows[name] = Row(off=off)
         if name == "kernel" and plan.device == "cpu":
             continue  # the interpreter has shown that it runs; its time says nothing
-        forward[name] = lambda side=side: run(side, dtype)
-        both[name] = lambda side=side, grad=grad: run(side, dtype, grad)
+        forward[name] = partial(run, side, dtype)
+        both[name] = partial(run, side, dtype, grad)
     del expected
-    for name, seconds in plan.timer.in_turns(forward, plan.repeat).items():
+    failed: dict[str, str] = {}  # what fits into memory alone may not fit beside the other sides' tensors
+    for name, seconds in plan.timer.in_turns(forward, plan.repeat, failed).items():
         rows[name].forward = seconds
-    for name, seconds in plan.timer.in_turns(both, plan.repeat).items():
+    for name, seconds in plan.timer.in_turns(both, plan.repeat, failed).items():
         rows[name].both = seconds
     if plan.device == "cuda":
-        for name, work in both.items():
-            rows[name].peak = gpu_peak(work)
-    return rows
+        for name in both.keys() - failed.keys():
+            rows[name].peak = gpu_peak(both[name])
+    return rows | {name: Row(reason) for name, reason in failed.items()}
 
 
 def _expected(case: Case, values: list[Tensor]) -> list[Tensor]:
-    """Output and gradients of the literal side in float32; nothing if they do not fit into memory."""
+    """Output and gradients of the literal side in float32; nothing if it does not run, as its own line says."""
     try:
         side = case.side("literal", [v.float() for v in values])
         return run(side, torch.float32, _cotangent(run(side, torch.float32)[0]))
-    except torch.cuda.OutOfMemoryError:
+    except Exception:  # noqa: BLE001  such as memory that is too small
         return []
 
 

@@ -84,32 +84,33 @@ def report(plan: Plan) -> None:
 def _rows(
     nets: list[str], ways: list[str], size: int, batch: int, timer: Timer, plan: Plan, deterministic: str
 ) -> list[str]:
-    steps: dict[tuple[str, str], Callable[[], None]] = {("base", ""): make_step(BASE, plan.device, size, batch)}
-    reasons = {}
-    for net in nets:
-        for way in ways:
-            reason = why_no_kernel(plan.device) if way == "kernel" else ""
-            try:
-                if not reason:
-                    steps[net, way] = sides.with_backend(make_step(NETS[net], plan.device, size, batch), WAYS[way])
-                    steps[net, way]()
-            except Exception as e:  # noqa: BLE001  one network's failure, out of memory too, is a line of the table
-                reason = one_line(e)
-                steps.pop((net, way), None)
-            reasons[net, way] = reason
-    taken = timer.in_turns({f"{net} {way}": step for (net, way), step in steps.items()}, plan.repeat)
-    plain = taken["base "]
-    found = [f"| {BASE} | | {deterministic} | {RAN if plan.tiny else milliseconds(plain)} | | | "]
-    found[0] += f"{_peak(steps['base', ''], plan)} |"
-    for (net, way), reason in reasons.items():
-        head = f"| {NETS[net]} | {way} | {deterministic} |"
-        if reason:
-            found.append(f"{head} not available: {reason} | | | |")
+    steps: dict[str, Callable[[], None]] = {}
+    reasons: dict[str, str] = {}
+    names = {"base": (BASE, "")} | {f"{net} {way}": (NETS[net], way) for net in nets for way in ways}
+    for name, (yaml, way) in names.items():
+        if way == "kernel" and (reason := why_no_kernel(plan.device)):
+            reasons[name] = f"not available: {reason}"
             continue
-        seconds = taken[f"{net} {way}"]
-        ratio = RAN if plan.tiny else f"{statistics.median(seconds) / statistics.median(plain):.2f}"
-        cells = [RAN if plan.tiny else milliseconds(seconds), ratio, str(ASKED[net]), _peak(steps[net, way], plan)]
-        found.append(f"{head} {' | '.join(cells)} |")
+        try:
+            step = make_step(yaml, plan.device, size, batch)
+            steps[name] = sides.with_backend(step, WAYS[way]) if way else step
+            steps[name]()
+        except Exception as e:  # noqa: BLE001  one network's failure, out of memory too, is a line of the table
+            reasons[name] = f"failed: {one_line(e)}"
+            steps.pop(name, None)
+    taken = timer.in_turns(steps, plan.repeat, reasons)
+    found = []
+    for name, (yaml, way) in names.items():
+        head = f"| {yaml} | {way} | {deterministic} |"
+        if name in reasons:
+            found.append(f"{head} {reasons[name]} | | | |")
+            continue
+        cells = [RAN if plan.tiny else milliseconds(taken[name]), "", ""]
+        if way:
+            plain = [] if plan.tiny or "base" in reasons else taken["base"]
+            ratio = f"{statistics.median(taken[name]) / statistics.median(plain):.2f}" if plain else "–"
+            cells[1:] = ratio, str(ASKED[name.split()[0]])
+        found.append(f"{head} {' | '.join((*cells, _peak(steps[name], plan)))} |")
     return found
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import addmodules
 import limits
+import literal
 import measure
 import operators
 import pytest
@@ -178,6 +179,8 @@ class _Event:
 @pytest.fixture
 def made_up_gpu(monkeypatch):
     """torch.cuda of a GPU on which everything takes half a millisecond and three megabytes."""
+    import torch._dynamo  # an optimiser loads it, and in torch 2.4 it looks what kind of class Event is
+
     for name, value in {
         "is_available": lambda: True,
         "get_device_name": lambda: "test",
@@ -246,6 +249,48 @@ def test_steps_of_a_gpu_run(made_up_gpu, monkeypatch, capsys):
     assert steps["yolov8n-AKConv.yaml", "kernel", "no"][0] == "not available: there is none"
 
 
+NO_MEMORY = "failed: OutOfMemoryError: CUDA out of memory. Tried to allocate 9 GiB"
+SMALL_RUN = "--shapes n --dtype float32 --repeat 1 --sides pytorch literal"
+
+
+def _too_large(*_):
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+
+def test_a_side_that_does_not_fit_into_memory_does_not_end_a_gpu_run(made_up_gpu, monkeypatch, capsys):
+    monkeypatch.setattr(literal, "four_gathers", _too_large)
+    monkeypatch.setattr(operators, "four_gathers", _too_large)
+    text = _gpu_run(monkeypatch, capsys, f"{SMALL_RUN} --only akconv --tables blocks operators")
+    assert f"AKConv\n  akconv {NO_MEMORY}\n" in text
+    ours, gathers = _cells(text, "| n P5 1×2×10×10 → 4")
+    assert gathers[1:3] == ["four gathers", NO_MEMORY]
+    assert ours[1:] == ["ours in PyTorch", "0.500 ±0 %", "–", "0.500 ±0 %", "–", "3.0", "–", "–"]
+
+
+def test_a_side_that_does_not_fit_beside_the_others_does_not_end_a_gpu_run(made_up_gpu, monkeypatch, capsys):
+    calls, unfolded = [], operators.unfolded_attention
+
+    def fits_alone(*given):
+        calls.append(given)
+        return unfolded(*given) if len(calls) <= 4 else _too_large()
+
+    monkeypatch.setattr(operators, "unfolded_attention", fits_alone)
+    text = _gpu_run(monkeypatch, capsys, f"{SMALL_RUN} --only acmix --tables operators")
+    ours, unfold = _cells(text, "| n P5 1×4×5×5 ")
+    assert len(calls) == 5 and unfold[1:3] == ["unfold", NO_MEMORY]
+    assert ours[2:8] == ["0.500 ±0 %", "–", "0.500 ±0 %", "–", "3.0", "–"] and float(ours[8]) < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")  # so says autocast
+def test_a_network_that_does_not_fit_does_not_end_a_gpu_run(made_up_gpu, monkeypatch, capsys):
+    make_step = training.make_step
+    monkeypatch.setattr(
+        training, "make_step", lambda net, *a: (_too_large if net == training.BASE else make_step)(net, *a)
+    )
+    steps = _cells(_gpu_run(monkeypatch, capsys, f"{SMALL_RUN} --only net-akconv --tables steps"), "| yolov8n")
+    assert [row[3:] for row in steps] == [[NO_MEMORY], ["0.500 ±0 %", "–", "1.15", "3"]] * 2
+
+
 def test_the_timer_overwrites_the_cache_before_it_starts(made_up_gpu, monkeypatch):
     order = []
     monkeypatch.setattr(_Event, "record", lambda self: order.append("event") or setattr(self, "at", len(order)))
@@ -257,13 +302,16 @@ def test_the_timer_overwrites_the_cache_before_it_starts(made_up_gpu, monkeypatc
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_determinism_lasts_for_the_block(wanted):
+def test_determinism_lasts_for_the_block(wanted, monkeypatch):
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+
     def now():
-        return torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+        filled = torch.utils.deterministic.fill_uninitialized_memory
+        return torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic, filled
 
     before = now()
     with pytest.raises(KeyError), measure.determinism(wanted):
-        assert now() == (wanted, wanted)
+        assert now() == (wanted, wanted, False)  # as in the trainer
         raise KeyError
     assert now() == before
 

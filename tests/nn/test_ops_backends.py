@@ -172,10 +172,17 @@ def test_a_machine_on_which_triton_launches_nothing_is_no_error(trouble, monkeyp
     assert reason == (f"{LAUNCHES} ({type(trouble).__name__}: {trouble})" if trouble else "")
 
 
+@pytest.mark.parametrize(
+    ("lacks", "says"),
+    [
+        ("INTERPRETED", "on a CPU they need Triton's interpreter .*TRITON_INTERPRET=1 from the start"),
+        ("INTERPRETER_RUNS", "this version of Triton's interpreter does not run them, that of 3.4 does"),
+    ],
+)
 @interpreter
-def test_a_cpu_without_the_interpreter_has_no_kernels(monkeypatch):
-    monkeypatch.setattr("ultralytics.nn.ops.kernels.launch.INTERPRETED", False)
-    says = r"use_backend\('triton'\): the kernels cannot run here, .*TRITON_INTERPRET=1 from the start"
+def test_a_cpu_without_the_interpreter_has_no_kernels(lacks, says, monkeypatch):
+    monkeypatch.setattr(f"ultralytics.nn.ops.kernels.launch.{lacks}", False)
+    says = rf"use_backend\('triton'\): the kernels cannot run here, {says}"
     with use_backend("triton"), pytest.raises(RuntimeError, match=says):
         backends.uses_triton(torch.zeros(1))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ultralytics.nn.ops import deform_conv2d_depthwise, deform_conv2d_reference, use_backend
+from ultralytics.nn.ops import backends, deform_conv2d_depthwise, deform_conv2d_reference, use_backend
 
 triton = pytest.importorskip("triton", reason="Triton is not installed: it comes with PyTorch's CUDA builds")
 
@@ -18,6 +18,8 @@ import triton.language as tl  # noqa: E402  there may be no Triton
 from ultralytics.nn.ops.kernels import deform, deform_backward, launch  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
+pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # of the largest value
 OPERATOR = torch.ops.addmodules.deform_conv2d_depthwise
 OPERATOR_BACKWARD = torch.ops.addmodules.deform_conv2d_depthwise_backward
@@ -95,7 +97,7 @@ def test_offsets_of_half_types_are_read_as_they_are(dtype):
     (x, offset, weight), grad, options = _inputs((1, 3, 3, 4, (1, 2), 1, 1, 1), dtype)
     offset = offset.to(dtype)
     pairs = [_pair(v) for v in options.values()]
-    found = OPERATOR(x, offset, weight, *pairs), *OPERATOR_BACKWARD(grad, x, offset, weight, *pairs)
+    found = OPERATOR(x, offset, weight, *pairs), *OPERATOR_BACKWARD(grad, x, offset, weight, *pairs, True, True)
     assert found[2].dtype == dtype
     wanted = _found([x, offset.float(), weight], grad, options)
     # Triton's interpreter cuts a bfloat16 off instead of rounding it
@@ -132,15 +134,16 @@ def test_any_strides(layout):
     _assert_same(_found(*arguments), _expected(*arguments), 1e-5)
 
 
-def test_output_and_gradients_have_the_strides_that_the_fake_form_promises():
-    (x, offset, weight), grad, options = _inputs(CASES[1])
+@pytest.mark.parametrize("case", [CASES[1], (2, 3, 4, 5, (2, 3), 1, 1, 1)], ids=["one number", "several"])
+def test_output_and_gradients_have_the_strides_that_the_fake_form_promises(case):
+    (x, offset, weight), grad, options = _inputs(case)
     pairs = [list(_pair(v)) for v in options.values()]
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
     inputs = [t.requires_grad_() for t in (x, offset, weight)]
     torch.library.opcheck(OPERATOR.default, (*inputs, *pairs), test_utils=tests)
-    torch.library.opcheck(
-        OPERATOR_BACKWARD.default, (grad, *(t.detach() for t in inputs), *pairs), test_utils=tests[::2]
-    )
+    given = (grad, *(t.detach() for t in inputs), *pairs)
+    for wants in ((True, True), (False, True), (True, False)):
+        torch.library.opcheck(OPERATOR_BACKWARD.default, (*given, *wants), test_utils=tests[::2])
 
 
 @pytest.mark.parametrize("wild", [float("nan"), float("inf"), -float("inf"), 1e9, -3e38])
@@ -241,15 +244,19 @@ def test_autocast_computes_in_what_arrives():
     _assert_same((out, *grads), expected, TOLERANCE[torch.bfloat16])
 
 
-def test_gradients_only_where_they_are_wanted():
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (1, 2)])
+def test_only_wanted_gradients(wanted, monkeypatch):
     inputs, grad, options = _inputs((1, 3, 3, 4, (1, 2), 1, 0, 1))
-    with use_backend("triton"):
-        with torch.no_grad():
-            assert not deform_conv2d_depthwise(*(t.requires_grad_() for t in inputs), **options).requires_grad
-        out = deform_conv2d_depthwise(inputs[0].detach(), *inputs[1:], **options)
-    found = torch.autograd.grad(out, inputs[1:], grad)
     expected = _expected(inputs, grad, options)
-    _assert_same((out.detach(), expected[1], *found), expected, 1e-5)
+    inputs = [t.detach().requires_grad_(i in wanted) for i, t in enumerate(inputs)]
+    monkeypatch.setattr(deform_backward, "_slopes" if wanted == (0,) else "_spread", lambda *_: pytest.fail("wasted"))
+    with use_backend("triton"):
+        out = deform_conv2d_depthwise(*inputs, **options)
+        with torch.no_grad():
+            assert torch.equal(deform_conv2d_depthwise(*inputs, **options), out)
+    found = iter(torch.autograd.grad(out, [inputs[i] for i in wanted], grad))
+    grads = (next(found) if i in wanted else expected[1 + i] for i in range(3))
+    _assert_same((out.detach(), *grads), expected, 1e-5)
 
 
 def test_float64_is_refused():
@@ -261,6 +268,17 @@ def test_float64_is_refused():
 def test_blocks_of_channels_leave_few_lanes_idle():
     wanted = {1: 16, 16: 16, 17: 32, 33: 16, 48: 16, 64: 64, 96: 32, 120: 128, 128: 128, 192: 64, 512: 128}
     assert {C: deform.channel_block(C) for C in wanted} == wanted
+
+
+@triton.jit
+def _cell_number(out, top, left, width, WIDE: tl.constexpr):
+    tl.store(out, deform.cell(top, left, width, WIDE))
+
+
+def test_cells_beyond_32_bits_have_a_number_of_their_own():
+    out = torch.zeros(1, dtype=torch.int64, device=DEVICE)
+    _cell_number[(1,)](out, 2**16, 3, 2**16, WIDE=True)
+    assert out.item() == 2**32 + 3
 
 
 @triton.jit

@@ -15,14 +15,13 @@ import torch.nn.functional as F
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 
 from ultralytics.nn import ops  # noqa: E402  there may be no Triton
-from ultralytics.nn.ops import sample_conv, sample_points, sample_points_reference  # noqa: E402
-from ultralytics.nn.ops.kernels import launch, sampling  # noqa: E402
+from ultralytics.nn.ops import backends, sample_conv, sample_points, sample_points_reference  # noqa: E402
 from ultralytics.nn.ops.kernels import sample_conv as conv_kernels  # noqa: E402
+from ultralytics.nn.ops.kernels import sampling  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-pytestmark = pytest.mark.skipif(
-    DEVICE == "cpu" and not launch.INTERPRETED, reason="kernels need a GPU, or TRITON_INTERPRET=1 from the start"
-)
+NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
+pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # relative to the largest value
 #        B, C, H, W, N, h, w, K
 CASES = [

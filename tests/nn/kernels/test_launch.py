@@ -9,12 +9,12 @@ triton = pytest.importorskip("triton", reason="Triton is not installed")
 
 import triton.language as tl  # noqa: E402  there may be no Triton
 
+from ultralytics.nn.ops import backends  # noqa: E402
 from ultralytics.nn.ops.kernels import launch  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-pytestmark = pytest.mark.skipif(
-    DEVICE == "cpu" and not launch.INTERPRETED, reason="kernels need a GPU, or TRITON_INTERPRET=1 from the start"
-)
+NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
+pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
 
 
 @triton.jit
@@ -105,6 +105,15 @@ def test_terms_that_are_not_finite_spoil_a_fixed_sum_visibly(deterministic, bad)
 def test_width_of_indices(shape, stride, wide):
     assert launch.wide(torch.empty_strided(shape, stride, device="meta")) == wide
     assert launch.wide(torch.zeros(2), torch.empty_strided(shape, stride, device="meta")) == wide
+
+
+def test_tensors_of_two_devices_are_an_error_before_a_kernel_reads_them():
+    here, elsewhere = torch.zeros(1, 2, 3, 4, device=DEVICE), torch.zeros(1, 2, 3, 4, device="meta")
+    with launch.on_device_of(here, here):
+        pass
+    for given in ((here, elsewhere), (here, here, elsewhere)):
+        with pytest.raises(ValueError, match=f"on one device, not on {DEVICE}.* and meta"):
+            launch.on_device_of(*given)
 
 
 def test_defining_a_kernel_looks_for_no_gpu(monkeypatch):

@@ -14,10 +14,8 @@ from ultralytics.utils import IterableSimpleNamespace
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
-pytestmark = pytest.mark.skipif(
-    bool(backends._missing() or (not CUDA and backends._not_interpreted())),
-    reason="wants Triton, and a GPU or TRITON_INTERPRET=1 from the start",
-)
+NOT_RUN = backends._missing() or ("" if CUDA else backends._not_interpreted())
+pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
 SMALL = {
     "nc": 2,
     "backbone": [
@@ -100,6 +98,10 @@ def test_compute_sanitizer_finds_nothing(tool):
     tests = sorted(str(path) for path in Path(__file__).parent.glob("test_kernel_*.py"))
     # torch's caching allocator would hide reads past the end of a tensor
     command = ["env", "PYTORCH_NO_CUDA_MEMORY_CACHING=1", sanitizer, "--tool", tool, "--error-exitcode", "9"]
+    if (
+        tool == "memcheck"
+    ):  # calls that fail and are dealt with, as when PyTorch looks for things, are no fault of a kernel
+        command[-2:-2] = ["--report-api-errors", "no"]
     command += [sys.executable, "-m", "pytest", "-x", "-k", "not compile", *tests]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -136,9 +136,11 @@ def _why_not_launched() -> str:
 
 @_constant
 def _not_interpreted() -> str:
-    from ultralytics.nn.ops.kernels.launch import INTERPRETED  # as above
+    from ultralytics.nn.ops.kernels.launch import INTERPRETED, INTERPRETER_RUNS  # as above
 
-    return "" if INTERPRETED else "on a CPU they need Triton's interpreter (TRITON_INTERPRET=1 from the start)"
+    if not INTERPRETED:
+        return "on a CPU they need Triton's interpreter (TRITON_INTERPRET=1 from the start)"
+    return "" if INTERPRETER_RUNS else "this version of Triton's interpreter does not run them, that of 3.4 does"
 
 
 @cache

@@ -76,7 +76,7 @@ def window_attention_forward(
     if not out.numel():
         return out, lse
     q, k, v = channels_last(q), channels_last(k), channels_last(v)
-    with torch.cuda.device_of(q):
+    with launch.on_device_of(q, k, v):
         _forward_kernel[programs(out)](
             *(q, k, v, out, lse),
             *sizes(q, out),

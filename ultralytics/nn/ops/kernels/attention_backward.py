@@ -75,7 +75,7 @@ def window_attention_backward(
         **constants(q, k, v, window, dilation, stride),
         "WIDE": launch.wide(*(t[:1] for t in (q, k, v, grad, out, *grads))),
     }
-    with torch.cuda.device_of(q):
+    with launch.on_device_of(q):
         if stride > 1:
             grads[0].zero_()  # most pixels are no queries
         _query_kernel[programs(out)](

@@ -52,7 +52,7 @@ def deform_conv2d_depthwise(
     x, taps = channels_last(x), taps_first(weight)
     C = x.shape[3]
     block, num_pixels = channel_block(C), out.numel() // C
-    with torch.cuda.device_of(x):
+    with launch.on_device_of(x, offset, taps):
         forward_kernel[lambda meta: (triton.cdiv(num_pixels, meta["TILE"] // block) * triton.cdiv(C, block),)](
             x,
             offset,
@@ -92,8 +92,10 @@ def _save(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
 
 def _differentiate(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
     saved, options = ctx.saved_tensors, ctx.options  # type: ignore[attr-defined]
-    grads = torch.ops.addmodules.deform_conv2d_depthwise_backward(grad, *saved, *options)
-    return *grads, None, None, None
+    wants = ctx.needs_input_grad[:3]  # type: ignore[attr-defined]
+    of_kernels = wants[0], wants[1] or wants[2]
+    found = torch.ops.addmodules.deform_conv2d_depthwise_backward(grad, *saved, *options, *of_kernels)
+    return *(part if want else None for part, want in zip(found, wants, strict=True)), None, None, None
 
 
 deform_conv2d_depthwise.register_autograd(_differentiate, setup_context=_save)
@@ -164,6 +166,8 @@ def forward_kernel(
     blocks_of_c = (C + BLOCK_C - 1) // BLOCK_C
     program = tl.program_id(0)
     block = program // blocks_of_c
+    if WIDE:
+        ot = tl.cast(ot, tl.int64)
     exists, image, i, j = pixels(block, num_pixels, h, w, P, WIDE)
     first_row, first_column = (i * sy - py).to(tl.float32), (j * sx - px).to(tl.float32)
     c = (program - block * blocks_of_c) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -235,10 +239,9 @@ def corners(inside: tl.tensor, top: tl.tensor, left: tl.tensor, H: tl.tensor, W:
 @triton.jit
 def cell(top: tl.tensor, left: tl.tensor, width: tl.tensor, WIDE: tl.constexpr) -> tl.tensor:
     """Number of a pixel in its image, `width` pixels a row."""
-    number = top * width + left
     if WIDE:
-        number = number.to(tl.int64)
-    return number
+        top = top.to(tl.int64)
+    return top * width + left
 
 
 @triton.jit

@@ -20,6 +20,7 @@ named by its upper left pixel, from (-1, -1) on: (H+1) * (W+1) an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import triton
@@ -54,7 +55,7 @@ _GATHERED = 1024  # cells times channels of a program of gather_kernel: four sum
 @torch.library.custom_op(
     "addmodules::deform_conv2d_depthwise_backward",
     mutates_args=(),
-    schema=f"(Tensor grad, {SCHEMA}) -> (Tensor, Tensor, Tensor)",
+    schema=f"(Tensor grad, {SCHEMA}, bool wants_x, bool wants_others) -> (Tensor, Tensor, Tensor)",
 )
 def deform_conv2d_depthwise_backward(
     grad: Tensor,
@@ -64,26 +65,38 @@ def deform_conv2d_depthwise_backward(
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
+    wants_x: bool,
+    wants_others: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x (channels-last in memory), offset and weight, in the dtypes of the three."""
+    """Gradients of x (channels-last in memory), offset and weight, in the dtypes of the three.
+
+    Those of offset and weight are found together; what is not wanted is empty.
+    """
     if not grad.numel():
-        none = _fake(grad, x, offset, weight, stride, padding, dilation)
+        none = _fake(grad, x, offset, weight, stride, padding, dilation, wants_x, wants_others)
         return none[0].zero_(), none[1].zero_(), none[2].zero_()
+    grad_x, grad_offset, grad_weight = x.new_empty(0), offset.new_empty(0), weight.new_empty(0)
     x, grad, taps = channels_last(x), channels_last(grad), taps_first(weight)
-    numbers = sizes(x, offset, stride, padding, dilation)
-    with torch.cuda.device_of(x):
-        grad_offset, grad_taps = _slopes(x, offset, taps, grad, weight.shape[2:], numbers)
-        grad_x = _spread(x, offset, taps, grad, weight.shape[2:], numbers)
-    grad_weight = grad_taps.t().to(weight.dtype, memory_format=torch.contiguous_format).view(weight.shape)
-    return grad_x.permute(0, 3, 1, 2), grad_offset, grad_weight
+    arguments = x, offset, taps, grad, weight.shape[2:], sizes(x, offset, stride, padding, dilation)
+    with launch.on_device_of(x):
+        if wants_others:
+            grad_offset, grad_taps = _slopes(*arguments)
+            grad_weight = weight.new_empty(weight.shape)
+            grad_weight.flatten(1).copy_(grad_taps.t())
+        if wants_x:
+            grad_x = _spread(*arguments).permute(0, 3, 1, 2)
+    return grad_x, grad_offset, grad_weight
 
 
 @deform_conv2d_depthwise_backward.register_fake
-def _fake(
-    grad: Tensor, x: Tensor, offset: Tensor, weight: Tensor, *options: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _fake(grad: Tensor, x: Tensor, offset: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
     B, C, H, W = x.shape
-    return x.new_empty(B, H, W, C).permute(0, 3, 1, 2), torch.empty_like(offset), weight.new_empty(weight.shape)
+    wants_x, wants_others = options[-2:]
+    return (
+        x.new_empty(B, H, W, C).permute(0, 3, 1, 2) if wants_x else x.new_empty(0),
+        torch.empty_like(offset) if wants_others else offset.new_empty(0),
+        weight.new_empty(weight.shape if wants_others else 0),
+    )
 
 
 def _slopes(
@@ -208,6 +221,7 @@ def slopes_kernel(
     program, first_tap, ky = tl.program_id(0), tl.program_id(1) * KW, tl.program_id(1)
     if WIDE:
         program, first_tap = program.to(tl.int64), first_tap.to(tl.int64)
+        ot, gt = tl.cast(ot, tl.int64), tl.cast(gt, tl.int64)
     taps += first_tap * C
     partial += (program * KH * KW + first_tap) * C
     for block in range(tl.program_id(0), (num_pixels + P - 1) // P, tl.num_programs(0)):

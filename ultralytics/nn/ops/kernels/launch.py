@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 import triton
@@ -12,11 +13,13 @@ import triton.language as tl
 from torch import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"  # as Triton itself reads it when it is imported
+# older versions compile the kernels, but their interpreters fail at one or another thing that these do
+INTERPRETER_RUNS = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 4)
 _ON_CPU = tl.constexpr(INTERPRETED)  # device code sees constants of this type only
 _LARGEST_INDEX = 2**31 - 2**20  # in 32 bits, where a last block may count on beyond the end
 _TERM_BITS = 40  # a term of a fixed-point sum; 2^22 of the largest fit into 62 bits
 _LARGEST_POWER = 126  # of two, in float32: what is smaller than 2^-126 may vanish from a fixed-point sum
-_OPTIONS = inspect.signature(triton.autotune).parameters
+_OPTIONS = inspect.signature(triton.runtime.Autotuner).parameters
 _KEPT = {"cache_results": True} if "cache_results" in _OPTIONS else {}
 
 
@@ -25,13 +28,29 @@ def autotuned(configs: list[triton.Config], key: list[str], sums: Sequence[str] 
 
     `sums` names the arguments that the kernel adds to: the trials leave their own terms there, so they are zeroed.
     """
+    tried = configs[:1] if INTERPRETED else configs
+    # `triton.autotune` of 3.2 takes a timer but does not hand it on
     timer = {"do_bench": _time} if "do_bench" in _OPTIONS else {}
-    return triton.autotune(configs[:1] if INTERPRETED else configs, key, reset_to_zero=list(sums), **timer, **_KEPT)
+    return lambda kernel: triton.runtime.Autotuner(
+        kernel, kernel.arg_names, tried, key, list(sums), None, **timer, **_KEPT
+    )
 
 
 def _time(call: Callable[[], None], quantiles: Sequence[float]) -> list[float]:
     # what Triton takes by itself; but 3.2 and 3.3 look for it, and so for a GPU, when a kernel is defined
     return triton.runtime.driver.active.get_benchmarker()(call, quantiles=quantiles)
+
+
+def on_device_of(x: Tensor, *others: Tensor) -> AbstractContextManager[None]:
+    """Launch on the GPU of `x`; Triton itself takes the current one.
+
+    Raises:
+        ValueError: one of `others` lies elsewhere, where the kernel could not read it.
+    """
+    for other in others:
+        if other.device != x.device:
+            raise ValueError(f"a kernel wants all its tensors on one device, not on {x.device} and {other.device}")
+    return torch.cuda.device_of(x)
 
 
 def wide(*tensors: Tensor) -> bool:

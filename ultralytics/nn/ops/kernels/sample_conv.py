@@ -30,7 +30,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from ultralytics.nn.ops.kernels.launch import AtomicSum, add_product, autotuned, product_precision
+from ultralytics.nn.ops.kernels.launch import AtomicSum, add_product, autotuned, on_device_of, product_precision
 from ultralytics.nn.ops.kernels.sampling import (
     VARYING,
     Geometry,
@@ -68,8 +68,8 @@ def sample_conv(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, 
     out = x.new_empty(x.shape[0], *points.shape[2:], K)
     if out.numel():
         weight = weight.permute(2, 1, 0).to(x.dtype).contiguous()  # (N, C, K)
-        padded = _padded(K)
-        with torch.cuda.device_of(x):  # Triton launches on the current device
+        padded, terms = _padded(K), weight if bias is None else bias.float().contiguous()
+        with on_device_of(x, points, weight, terms):
 
             def grid(meta: dict[str, Any]) -> tuple[int]:
                 return (triton.cdiv(g.pixels, meta["BLOCK"]) * triton.cdiv(K, min(padded, meta["MOST_OUT"])),)
@@ -78,7 +78,7 @@ def sample_conv(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, 
                 g.x,
                 g.points,
                 weight,
-                weight if bias is None else bias.float().contiguous(),
+                terms,
                 out,
                 g.pixels,
                 K,
@@ -114,7 +114,7 @@ def sample_conv_backward(
     total = AtomicSum(g.map_shape if wants_x else (0,), largest_term(grad, weight))
     slopes = points.new_empty(points.shape if wants_points else (0,))
     grad_weight = weight.new_empty(weight.shape if wants_weight else (0,))
-    with torch.cuda.device_of(x):
+    with on_device_of(x):
         if grad.numel() and (wants_x or wants_points):
             _inputs_backward(g, grad, weight, total, slopes)
         if wants_weight:

@@ -19,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from ultralytics.nn.ops.kernels.launch import AtomicSum, add_term, autotuned, wide
+from ultralytics.nn.ops.kernels.launch import AtomicSum, add_term, autotuned, on_device_of, wide
 
 # numbers that change from map to map: a kernel compiled for 1s or multiples of 16 among them would gain nothing
 VARYING = ["H", "W", "area", "p_image", "p_number"]
@@ -74,7 +74,7 @@ def sample_points(x: Tensor, points: Tensor) -> Tensor:
     out = x.new_empty(_samples_shape(x, points))
     samples = g.pixels * g.N
     if out.numel():
-        with torch.cuda.device_of(x):  # Triton launches on the current device
+        with on_device_of(x, points):
             _sample[lambda meta: (triton.cdiv(samples, meta["BLOCK"]),)](
                 g.x, g.points, out, samples, **g.args, WIDE=g.wide(out), PADDED=triton.next_power_of_2(x.shape[1])
             )
@@ -101,7 +101,7 @@ def sample_points_backward(
     slopes = points.new_empty(points.shape if wants_points else (0,))
     samples = g.pixels * g.N
     if grad.numel() and (wants_x or wants_points):
-        with torch.cuda.device_of(x):
+        with on_device_of(x):
             _sample_backward[lambda meta: (triton.cdiv(samples, meta["BLOCK"]),)](
                 g.x,
                 g.points,
@@ -184,6 +184,7 @@ def read_point(
     p_place: tl.tensor, N: tl.constexpr, mask: tl.tensor,
 ) -> tuple:  # fmt: skip
     """Row and column of point `n` of the pixels."""
+    p_number = tl.cast(p_number, place.dtype)  # 64 bits where offsets need them
     at = points + image * p_image + n * p_number + place * p_place
     return tl.load(at, mask=mask, other=0.0), tl.load(at + N * p_number, mask=mask, other=0.0)
 
@@ -272,6 +273,7 @@ def store_slopes(
     mask: tl.tensor,
 ) -> None:  # fmt: skip
     """Write the gradients of rows and columns to (B, 2N, h, w); what was clamped moves nothing."""
+    area = tl.cast(area, place.dtype)
     at = slopes + (image * (2 * N) + n) * area + place
     tl.store(at, tl.where((row >= 0) & (row <= H - 1), by_row, 0.0), mask=mask)
     tl.store(at + N * area, tl.where((column >= 0) & (column <= W - 1), by_column, 0.0), mask=mask)
