@@ -103,6 +103,11 @@ def test_keys_of_the_checkpoint_and_the_start():
         ({"out_planes": 10}, "shares 10 channels among 4 heads, 2 are left over"),
         ({"kernel_att": 4}, "odd numbers, not 4 and 3"),
         ({"kernel_conv": 2}, "odd numbers, not 7 and 2"),
+        ({"kernel_att": -3}, "kernel_att is a whole number from 1 on, not -3"),
+        ({"kernel_att": 7.0}, "kernel_att is a whole number from 1 on, not 7.0"),
+        ({"head": 0}, "head is a whole number from 1 on, not 0"),
+        ({"stride": 0}, "stride is a whole number from 1 on, not 0"),
+        ({"dilation": -1}, "dilation is a whole number from 1 on, not -1"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -1,5 +1,10 @@
 """D-LKA: its blocks against the same blocks on torchvision's deformable convolution."""
 
+import copy
+import math
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +18,7 @@ from ultralytics.nn.Addmodules.dlka import (
     deformable_LKA,
     deformable_LKA_Attention,
 )
+from ultralytics.utils import ROOT
 
 
 def _attention(dim=3, seed=0):
@@ -53,6 +59,53 @@ def test_deform_conv_of_any_groups_equals_torchvision(groups, options):
     x = torch.randn(2, 4, 9, 8)
     expected = _torchvision(x, m, m.padding, m.stride, m.dilation)
     torch.testing.assert_close(m(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_deform_conv_of_groups_has_half_types_and_autocast(dtype):
+    pytest.importorskip("torchvision.ops")
+    torch.manual_seed(2)
+    m, x = DeformConv(4, 2), torch.randn(1, 4, 9, 8)
+    expected = m(x)
+    with torch.autocast("cpu", dtype):
+        auto = m(x)
+    half = copy.deepcopy(m).to(dtype)(x.to(dtype))
+    assert half.dtype == dtype
+    for found in (auto, half):
+        assert (found.float() - expected).abs().max() < 2e-2 * expected.abs().max()
+
+
+@pytest.mark.parametrize("wild", [math.nan, math.inf, -math.inf, 1e9, 3e38])
+def test_wild_offsets_of_groups_read_zeros(wild):
+    # a NaN made torchvision read far outside of a map of odd width and so ended the process
+    pytest.importorskip("torchvision.ops")
+    m = DeformConv(4, 2)
+    m.offset_net.weight.data.zero_()
+    m.offset_net.bias.data.zero_()[8] = wild  # the row of the tap in the middle
+    x = torch.ones(1, 4, 301, 301, requires_grad=True)
+    out = m(x)
+    without = m.deform_conv.weight.detach().clone()
+    without[..., 1, 1] = 0
+    torch.testing.assert_close(out, nn.functional.conv2d(x, without, None, 1, 1, 1, 2), rtol=1e-4, atol=1e-5)
+    out.sum().backward()
+    assert all(t.grad.isfinite().all() for t in (x, *m.parameters()))
+
+
+_TRACE = """
+import torch
+from ultralytics.nn.Addmodules.dlka import DeformConv
+m, x = DeformConv(4, 2).eval(), torch.rand(1, 4, 5, 6)
+torch.testing.assert_close(torch.jit.trace(m, (x,), check_trace=False)(x), m(x))
+"""
+
+
+def test_deform_conv_of_groups_is_traced_by_a_process_that_has_not_used_it():
+    # an operator that torchvision calls at its import is none that a graph can hold
+    pytest.importorskip("torchvision.ops")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _TRACE], capture_output=True, text=True, cwd=ROOT.parent
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_keys_of_the_checkpoint():

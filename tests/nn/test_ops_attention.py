@@ -70,15 +70,18 @@ def test_half_types_come_close(dtype, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("window", "shapes", "message"),
+    ("options", "shapes", "message"),
     [
-        (4, [(1, 1, 2, 3, 3)] * 3, "odd number, not 4"),
-        (3, [(1, 1, 2, 3, 3), (1, 1, 2, 3, 4), (1, 1, 2, 3, 3)], "one shape"),
+        ((4,), [(1, 1, 2, 3, 3)] * 3, "odd number, not 4"),
+        ((-3,), [(1, 1, 2, 3, 3)] * 3, "from 1 on, not -3, 1 and 1"),
+        ((3, 0), [(1, 1, 2, 3, 3)] * 3, "from 1 on, not 3, 0 and 1"),
+        ((3, 1, 0), [(1, 1, 2, 3, 3)] * 3, "from 1 on, not 3, 1 and 0"),
+        ((3,), [(1, 1, 2, 3, 3), (1, 1, 2, 3, 4), (1, 1, 2, 3, 3)], "one shape"),
     ],
 )
-def test_wrong_arguments_are_named(window, shapes, message):
+def test_wrong_arguments_are_named(options, shapes, message):
     with pytest.raises(ValueError, match=message):
-        window_attention(*(torch.zeros(s) for s in shapes), window)
+        window_attention(*(torch.zeros(s) for s in shapes), *options)
 
 
 @pytest.mark.parametrize("images", [1, 2, 4])

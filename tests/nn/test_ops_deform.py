@@ -121,3 +121,15 @@ def test_half_types_keep_coordinates_exact(dtype):
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"wants offsets \(1, 18, 4, 4\).*\(1, 9, 4, 4\)"):
         deform_conv2d_depthwise(torch.zeros(1, 2, 4, 4), torch.zeros(1, 9, 4, 4), torch.zeros(2, 1, 3, 3), padding=1)
+
+
+@pytest.mark.parametrize("weight", [(1, 1, 3, 3), (4, 1, 3, 3), (2, 2, 3, 3), (2, 9)])
+def test_filters_that_are_not_one_a_channel_are_named(weight):
+    # kernels would read such filters beyond their end, and broadcasting would share them silently
+    with pytest.raises(ValueError, match=r"one filter a channel, \(C, 1, kh, kw\), not \(1, 2, 4, 4\) and"):
+        deform_conv2d_depthwise(torch.zeros(1, 2, 4, 4), torch.zeros(1, 18, 4, 4), torch.zeros(weight), padding=1)
+
+
+def test_a_map_without_a_batch_is_named():
+    with pytest.raises(ValueError, match=r"wants maps \(B, C, H, W\)"):
+        deform_conv2d_depthwise(torch.zeros(2, 4, 4), torch.zeros(1, 18, 4, 4), torch.zeros(2, 1, 3, 3), padding=1)

@@ -145,3 +145,8 @@ def test_projection_equals_the_sum_over_channels_and_points(case):
 def test_wrong_weights_and_activations_are_named(weight, activation, message):
     with pytest.raises(ValueError, match=message):
         sample_conv(torch.zeros(1, 2, 3, 3), torch.zeros(1, 6, 3, 3), torch.zeros(weight), activation=activation)
+
+
+def test_a_bias_that_is_too_short_is_named():
+    with pytest.raises(ValueError, match=r"a bias \(4,\), one a filter, not \(1,\)"):
+        sample_conv(torch.zeros(1, 2, 3, 3), torch.zeros(1, 6, 3, 3), torch.zeros(4, 2, 3), torch.zeros(1))

@@ -358,6 +358,7 @@ MISTAKES = [
     ("from no number", _row(2, ["x", 1, "Conv", [8]]), r"`from` is a layer number or a list of them, found 'x'"),
     ("from empty", _row(7, [[], 1, "Detect", ["nc"]]), r"`from` is a layer number or a list of them, found \[\]"),
     ("repeats", _row(2, [-1, 0, "Conv", [8]]), r"`repeats` is a whole number from 1 on, found 0"),
+    ("too many repeats", _row(2, [-1, 10**12, "nn.Identity", []]), r"1000000000000 repeats are more than any network"),
     ("no args", _row(2, [-1, 1, "Conv"]), r"layer 2 .*a row has four parts"),
     ("args no list", _row(2, [-1, 1, "Conv", 8]), r"the fourth a list of arguments"),
     ("no channels", _row(2, [-1, 1, "Conv", []]), r"Conv needs the number of its output channels first"),
@@ -391,6 +392,11 @@ MISTAKES = [
         "names before places",
         _row(2, [-1, 1, "AKConv", [{"offset_lr": 0.1}, 16]]),
         r"layer 2 .*AKConv needs the number of its output channels first",
+    ),
+    (
+        "several inputs for a registered module",
+        _row(2, [[-1, 0], 1, "AKConv", [16, 3]]),
+        r"layer 2 .*AKConv\(\[16, 8\], 16, 3\) fails: .*If it takes one input, join several with a Concat row",
     ),
     (
         "module refuses",
@@ -442,6 +448,13 @@ def test_mistakes(tiny, change, message):
     with pytest.raises(ModelFileError, match=message) as error:
         DetectionModel(tiny | {"yaml_file": "mine.yaml"}, verbose=False)
     assert str(error.value).startswith("mine.yaml: ")
+
+
+def test_arguments_that_a_module_does_not_read_are_named(tiny, caplog):
+    tiny["backbone"][2] = [-1, 1, "deformable_LKA_Attention", [16]]
+    DetectionModel(tiny | {"yaml_file": "mine.yaml"}, verbose=False)
+    (said,) = caplog.messages
+    assert said.startswith("mine.yaml: layer 2 ") and "takes no such arguments, [16] is ignored; leave it out" in said
 
 
 def test_message_names_the_line(tmp_path):

@@ -10,7 +10,6 @@ from registry import BY_HAND, MORE_ROWS, Example, class_names, each, example_row
 
 from ultralytics.nn import Addmodules, surgery
 from ultralytics.nn.Addmodules import acmix, register, registered
-from ultralytics.nn.Addmodules.acmix import ACmix
 from ultralytics.nn.ops import rows, window_attention_reference
 
 CASES = [*class_names(), *MORE_ROWS]
@@ -87,6 +86,27 @@ def test_an_image_alone_gives_what_it_gives_in_a_batch(name):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_an_empty_batch_has_an_empty_result(name):
+    case = Example(name)
+    x = case.inputs(7, 5, batch=1)
+    expected = case.module(x)
+    empty = each(lambda t: t[:0].clone().requires_grad_(), x)
+    out = case.module(empty)
+    assert [y.shape for y in listed(out)] == [(0, *y.shape[1:]) for y in listed(expected)]
+    gradients = torch.autograd.grad(sum(y.sum() for y in listed(out)), listed(empty))
+    assert [g.shape for g in gradients] == [t.shape for t in listed(empty)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shapes_without_memory_are_enough_to_count(name):
+    case = Example(name)
+    x = case.inputs(7, 5)
+    expected = case.module(x)
+    out = case.module.to("meta")(each(lambda t: t.to("meta"), x))
+    assert [y.shape for y in listed(out)] == [y.shape for y in listed(expected)]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_channels_last_gives_the_same(name):
     case = Example(name)
     layout = torch.channels_last_3d if case.volumes else torch.channels_last
@@ -130,8 +150,8 @@ def test_copies_pickles_and_traces_compute_the_same(name):
     with torch.jit.optimized_execution(False):  # its passes take longer than the rest of this test
         for other in (copy.deepcopy(m), pickle.loads(pickle.dumps(m)), traced):
             _close(other(x), m(x), rtol=0, atol=1e-6)
-        if not any(isinstance(part, ACmix) for part in m.modules()):  # its tiles follow the size that was traced
-            x = case.inputs(5, 11, batch=3)
+        for H, W, B in ((5, 11, 3), (19, 2, 1), (1, 1, 1)):
+            x = case.inputs(H, W, batch=B)
             _close(traced(x), m(x), rtol=0, atol=1e-6)
 
 

@@ -26,6 +26,7 @@ from ultralytics.utils.files import yaml_load
 from ultralytics.utils.ops import make_divisible
 
 WIDTH_STEP = 8  # scaled channel counts are multiples of this
+MAX_REPEATS = 1000  # of a row; more is a slip of the pen, or a hostile checkpoint that fills the memory with layers
 _WITH_SCALE = re.compile(r"yolo[v]?\d+([nslmx])")
 _VARIABLES = ("nc", "kpt_shape")  # what an argument may name instead of a value
 
@@ -115,7 +116,10 @@ def parse_model(d: Mapping[str, Any], ch: int, verbose: bool = True) -> tuple[nn
     for i, (f, repeats, module, args) in enumerate(rows):
         sources = [f] if isinstance(f, int) else f
         _check_sources(d, i, sources)
-        row = _Row(d, i, module, scale.repeats(repeats), args, [channels[x] for x in sources])
+        n = scale.repeats(repeats)
+        if n > MAX_REPEATS:
+            raise row_error(d, i, f"{n} repeats are more than any network has; at most {MAX_REPEATS} are built")
+        row = _Row(d, i, module, n, args, [channels[x] for x in sources])
         layer, c2, call = row.build(scale, legacy)
         layer.i, layer.f, layer.np = i, f, sum(p.numel() for p in layer.parameters())
         layers.append(layer)
@@ -195,6 +199,9 @@ class _Row:
         c2 = self._out_channels(entry, scale, c1, args)
         values = {"c1": c1, "c2": c2, "n": self.n, "ch": self.inputs, "legacy": legacy}
         rest = args[1:] if entry.scales_width else args
+        reads_rest = entry.takes_args or hasattr(entry.cls, "out_channels") or self.name in _STANDARD
+        if rest and not reads_rest:  # no error: such files, and checkpoints made from them, run elsewhere
+            LOGGER.warning(str(self._error(f"{self.name} takes no such arguments, {rest} is ignored; leave it out")))
         copies: list[Any] = []
         calls: list[list[Any]] = []
         for _ in range(1 if entry.takes_repeats else self.n):
@@ -270,8 +277,10 @@ class _Row:
             return entry.cls(*call, **options)
         except Exception as e:  # whatever a constructor raises, the user needs to know the row
             written = ", ".join([*map(repr, call), *(f"{key}={value!r}" for key, value in options.items())])
+            several = len(self.inputs) > 1 and "c1" in entry.feed
+            join = "If it takes one input, join several with a Concat row before it. " if several else ""
             raise self._error(
-                f"{name}({written}) fails: {e or type(e).__name__}. "
+                f"{name}({written}) fails: {e or type(e).__name__}. {join}"
                 f"The class takes {inspect.signature(entry.cls)}, a row gives it ({', '.join(entry.feed)})"
             ) from e
 

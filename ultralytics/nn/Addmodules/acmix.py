@@ -45,7 +45,7 @@ class ACmix(nn.Module):
         dilation: distance of the attention window's taps.
 
     Raises:
-        ValueError: channels that the heads do not divide, or an even kernel.
+        ValueError: channels that the heads do not divide, an even kernel, or a number that is not from 1 on.
     """
 
     def __init__(
@@ -59,6 +59,10 @@ class ACmix(nn.Module):
         dilation: int = 1,
     ) -> None:
         super().__init__()
+        kernels = {"kernel_att": kernel_att, "kernel_conv": kernel_conv}
+        for name, value in (kernels | {"head": head, "stride": stride, "dilation": dilation}).items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"ACmix's {name} is a whole number from 1 on, not {value!r}")
         if out_planes % head:
             raise ValueError(
                 f"ACmix shares {out_planes} channels among {head} heads, {out_planes % head} are left over; "
@@ -91,7 +95,7 @@ class ACmix(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         B, _, H, W = x.shape
-        rows = x.permute(0, 2, 3, 1).reshape(B * H * W, -1)  # a view of channels-last memory
+        rows = x.permute(0, 2, 3, 1).flatten(0, 2)  # a view of channels-last memory
         weights, biases = self._projections()
         q, k, v, maps = (self._maps(F.linear(rows, w, b), B, H, W) for w, b in zip(weights, biases, strict=True))
         k = k - self._position(H, W).to(k.dtype).repeat(1, self.head, 1, 1)
@@ -116,7 +120,7 @@ class ACmix(nn.Module):
 
     @staticmethod
     def _maps(rows: Tensor, B: int, H: int, W: int) -> Tensor:
-        return rows.view(B, H, W, -1).permute(0, 3, 1, 2)  # (B*H*W, C) -> (B, C, H, W)
+        return rows.view(B, H, W, rows.shape[1]).permute(0, 3, 1, 2)  # (B*H*W, C) -> (B, C, H, W)
 
     def _position(self, H: int, W: int) -> Tensor:
         """conv_p of the map of positions, (1, d, H, W)."""

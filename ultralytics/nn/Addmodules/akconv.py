@@ -71,8 +71,11 @@ class AKConv(nn.Module):
         compat: Compat | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(num_param, int) or num_param < 1:
-            raise ValueError(f"AKConv's number of sampling points is a whole number from 1 on, not {num_param!r}")
+        for name, value in (("number of sampling points", num_param), ("stride", stride)):
+            if type(value) is not int or value < 1:
+                raise ValueError(f"AKConv's {name} is a whole number from 1 on, not {value!r}")
+        if not isinstance(offset_lr, (int, float)) or not 0 <= offset_lr < math.inf:
+            raise ValueError(f"AKConv's offset_lr is a factor from 0 on, such as 0.1, not {offset_lr!r}")
         if compat not in (None, "published", "tutorial"):
             raise ValueError(f"AKConv's compat is None, 'published' or 'tutorial', not {compat!r}")
         self.num_param, self.stride, self.offset_lr, self.compat = num_param, stride, offset_lr, compat
@@ -167,14 +170,19 @@ def initial_shape(num_param: int, shape: Shape | None = None) -> list[tuple[floa
     """The N points (row, column) at which the taps start; their order decides which weight meets which point.
 
     Raises:
-        ValueError: an unknown name, or a number of points other than `num_param`.
+        ValueError: an unknown name, what is not a list of points, or a number of points other than `num_param`.
     """
     if shape is None or isinstance(shape, str):
-        name = shape or "default"
+        name = "default" if shape is None else shape
         if name not in SHAPES:
             raise ValueError(f"AKConv knows no shape '{name}'; there are {', '.join(SHAPES)}, or give the points")
         return SHAPES[name](num_param)
-    points = [(float(row), float(column)) for row, column in shape]
+    try:
+        points = [(float(row), float(column)) for row, column in shape]
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"AKConv's shape is a name or points (row, column), [[0, 0], [0, 1], …], not {shape!r}") from e
+    if not all(math.isfinite(number) for point in points for number in point):
+        raise ValueError(f"AKConv's shape is made of finite numbers, not {points}")
     if len(points) != num_param:
         raise ValueError(f"AKConv with {num_param} sampling points was given a shape of {len(points)}")
     return points
@@ -272,7 +280,7 @@ def _published_samples(x: Tensor, points: Tensor) -> Tensor:
 
     def pixel(r: Tensor, c: Tensor) -> Tensor:
         index = r.long().clamp(0, H - 1) * W + c.long().clamp(0, W - 1)  # clamped again for NaN
-        return flat.gather(2, index.reshape(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
+        return flat.gather(2, index.flatten(1).unsqueeze(1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
 
     # the order of the four terms and of each factor is theirs, so that sums round alike
     near_top, near_left, near_bottom, near_right = (

@@ -10,8 +10,10 @@ ultralytics.nn.ops, where a training step takes a fraction of the time and memor
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ultralytics.nn.Addmodules import register
@@ -19,6 +21,7 @@ from ultralytics.nn.modules.block import C2f
 from ultralytics.nn.modules.conv import Conv, Size
 from ultralytics.nn.ops import deform_conv2d_depthwise
 
+_FAR = 1e6  # pixels; beyond every map, and an integer can hold it
 _PAPER = "Deformable Large Kernel Attention, arXiv 2309.00121"
 
 
@@ -48,6 +51,8 @@ class DeformConv(nn.Module):
         # holds the filters, for the key; forward reads them, the module itself is never called
         self.deform_conv = nn.Conv2d(in_channels, in_channels, (kh, kw), groups=groups, bias=False)
         self.depthwise = groups == in_channels
+        if not self.depthwise:
+            importlib.import_module("torchvision.ops")  # here: a traced forward would record what its import does
         self.stride, self.padding, self.dilation = stride, padding, dilation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +63,11 @@ class DeformConv(nn.Module):
             )
         from torchvision.ops import deform_conv2d  # slow to import, and D-LKA itself is depthwise
 
-        return deform_conv2d(x, offset, weight, None, self.stride, self.padding, self.dilation)
+        # in float32, because half types round coordinates and have no such operator on a CPU; a NaN among the offsets
+        # would read outside the map's memory and end the process: it reads zeros, as what lies far outside does
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        given = x.to(dtype), offset.to(dtype).nan_to_num(_FAR).clamp(-_FAR, _FAR), weight.to(dtype)
+        return deform_conv2d(*given, None, self.stride, self.padding, self.dilation).to(x.dtype)
 
     def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
         """Offsets, four a bilinear sample, and the filters; see info.get_flops."""

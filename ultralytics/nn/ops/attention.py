@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ultralytics.nn.ops import backends
+from ultralytics.nn.ops import backends, rows
 from ultralytics.nn.ops.recompute import recomputed
 
 TILE = 8  # outputs a side; smaller tiles copy more, larger ones compute more scores that the mask hides
@@ -36,9 +36,9 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int
         as numpy's "reflect" does it, folded as often as needed; a map of one row repeats it.
 
     Raises:
-        ValueError: the window is even, or the shapes differ.
+        ValueError: the window is even, a number is not from 1 on, or the shapes differ.
     """
-    _check(q, k, v, window)
+    _check(q, k, v, window, dilation, stride)
     if backends.uses_triton(q):
         return torch.ops.addmodules.window_attention(q, k.to(q.dtype), v.to(q.dtype), window, dilation, stride)
     images = _images_at_once(q, window, dilation, stride)
@@ -54,7 +54,7 @@ def window_attention_reference(
     q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int = 1, stride: int = 1
 ) -> Tensor:
     """As `window_attention`, one tap of the window at a time."""
-    _check(q, k, v, window)
+    _check(q, k, v, window, dilation, stride)
     H, W = q.shape[3:]
     q = q[..., ::stride, ::stride] * q.shape[2] ** -0.5
     reach = dilation * (window // 2)
@@ -79,7 +79,7 @@ def reflect(index: Tensor, size: int) -> Tensor:
 def _images_at_once(q: Tensor, window: int, dilation: int, stride: int) -> int:
     """Images whose tiles of keys and values fit CHUNK_VALUES; all in a graph, which is not for the sizes of the day."""
     B = q.shape[0]
-    if B == 0 or torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+    if B == 0 or rows.makes_graph():
         return B
     copies = 1.0  # how often a key is read
     for size in q.shape[3:]:
@@ -94,11 +94,10 @@ def _tiled(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: 
     """`window_attention` by tiles, (B, h, w, n, d)."""
     B, n, d, H, W = q.shape
     h, w = (H - 1) // stride + 1, (W - 1) // stride + 1
-    exports = torch.onnx.is_in_onnx_export()
-    # an exported graph serves all sizes: its tiles cannot follow that of the map
-    th, tw = (TILE, TILE) if exports else (_even_tile(h), _even_tile(w))
+    # a graph serves all sizes: its tiles cannot follow that of the map
+    th, tw = (TILE, TILE) if rows.makes_graph() else (_even_tile(h), _even_tile(w))
     # the newer exporter takes a count of 1 for a constant, so there is always a second tile, which is cut off again
-    spare = TILE if exports and torch.compiler.is_compiling() else 0
+    spare = TILE if torch.onnx.is_in_onnx_export() and torch.compiler.is_compiling() else 0
     reach = dilation * (window // 2)
     query_rows, key_rows = _tile_lines(H, h + spare, th, stride, reach, q.device)
     query_columns, key_columns = _tile_lines(W, w + spare, tw, stride, reach, q.device)
@@ -134,9 +133,13 @@ def _gradients_in_parts(
     return grads
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, window: int) -> None:
+def _check(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: int) -> None:
     if window % 2 == 0:
         raise ValueError(f"window_attention needs a window with a centre: an odd number, not {window}")
+    if min(window, dilation, stride) < 1:
+        raise ValueError(
+            f"window_attention counts window, dilation and stride from 1 on, not {window}, {dilation} and {stride}"
+        )
     if q.dim() != 5 or q.shape != k.shape or q.shape != v.shape:
         raise ValueError(
             f"window_attention wants q, k, v of one shape (B, heads, d, H, W), "
@@ -169,7 +172,7 @@ def _gather_tiles(x: Tensor, lines: Tensor, columns: Tensor) -> Tensor:
     """(B, n, d, H, W) -> (B * tiles, n, lines * columns of a tile, d), copied from channels-last rows."""
     B, n, d, H, W = x.shape
     pixel = lines[:, None, :, None] * W + columns[None, :, None, :]  # (tiles down, tiles across, lines, columns)
-    images = torch.arange(0, B * H * W, H * W, device=x.device)
+    images = torch.arange(B, device=x.device) * (H * W)
     index = (images.view(-1, 1) + pixel.view(1, -1)).view(-1)
     pixels = x.permute(0, 3, 4, 1, 2).reshape(B * H * W, n * d)
     area = lines.shape[1] * columns.shape[1]

@@ -47,6 +47,11 @@ def deform_conv2d_depthwise(
     Raises:
         ValueError: shapes do not fit together.
     """
+    if x.dim() != 4 or weight.dim() != 4 or weight.shape[:2] != (x.shape[1], 1):
+        raise ValueError(
+            f"deform_conv2d_depthwise wants maps (B, C, H, W) and one filter a channel, (C, 1, kh, kw), "
+            f"not {tuple(x.shape)} and {tuple(weight.shape)}"
+        )
     pairs = _pair(stride), _pair(padding), _pair(dilation)
     geometry = _Geometry(x, offset, weight, *pairs)
     if backends.uses_triton(x):
@@ -54,7 +59,7 @@ def deform_conv2d_depthwise(
         return torch.ops.addmodules.deform_conv2d_depthwise(x, offset, weight.to(x.dtype), *pairs)
     dtype = torch.promote_types(x.dtype, torch.float32)
     offset = offset.to(torch.promote_types(dtype, offset.dtype))
-    with torch.autocast(device_type=x.device.type, enabled=False):
+    with rows.without_autocast(x):
         args = (x.to(dtype), offset, weight.to(dtype))
         if wants_grid_sample():
             return _by_grid_sample(*args, geometry).to(x.dtype)
@@ -84,7 +89,7 @@ def deform_conv2d_reference(
         inside = (r >= 0) & (r < g.H) & (c >= 0) & (c < g.W)
         # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
         index = r.long().clamp(0, g.H - 1) * g.W + c.long().clamp(0, g.W - 1)
-        values = flat.gather(2, index.reshape(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
+        values = flat.gather(2, index.flatten(1).unsqueeze(1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
         return values * inside.unsqueeze(1)
 
     samples = (
@@ -182,14 +187,13 @@ def _taps(weight: Tensor) -> Tensor:
 def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     table, taps, offset = _framed(x).flatten(0, 1), _taps(weight), _offset_rows(offset)
     num_pixels = g.B * g.h * g.w
-    images = torch.arange(0, g.B * g.frame, g.frame, dtype=torch.int32, device=x.device)  # each one's first row
+    images = torch.arange(g.B, dtype=torch.int32, device=x.device) * g.frame  # each one's first row
     images = images.view(-1, 1).expand(-1, g.h * g.w).reshape(-1, 1)
     pixel_row, pixel_column, *taps_at = g.starts(offset)
     starts = (pixel_row.repeat(g.B, 1), pixel_column.repeat(g.B, 1), *taps_at)
     step = rows.chunk_length(2 * g.T * g.C, num_pixels)  # the samples and their products
     out = []
-    for p in range(0, num_pixels, step):
-        at = slice(p, p + step) if step < num_pixels else slice(None)
+    for at in rows.chunks(num_pixels, step):
         cell, fy, fx = _cells(*_points(offset[at], starts, at), g)
         first = images[at].expand(-1, g.T).reshape(-1)
         corners = rows.corner_rows(cell + first, g.W + 2, 1)
@@ -201,17 +205,16 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
 
 def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
     tables, taps, starts = _framed(x), _taps(weight), g.starts(offset)
-    offsets = _offset_rows(offset).view(g.B, -1, 2 * g.T)
-    grad = rows.settled(grad).permute(0, 2, 3, 1).reshape(g.B, -1, g.C).contiguous()
+    offsets = _offset_rows(offset).view(g.B, g.h * g.w, 2 * g.T)
+    grad = rows.settled(grad).permute(0, 2, 3, 1).flatten(1, 2).contiguous()
     grad_x, grad_taps = x.new_empty(g.B, g.H, g.W, g.C), torch.zeros_like(taps)
     grad_offset = torch.empty_like(offsets)
     step = rows.chunk_length(4 * g.T * g.C, g.h * g.w)
     cells, bags = x.new_empty(g.frame, 4 * g.C), rows.bags(step * g.T, x.device)
-    scratch = x.new_empty(max(1, step * g.T // SPREAD_PARTS), 4, g.C)
+    scratch = x.new_empty(step * g.T if rows.makes_graph() else max(1, step * g.T // SPREAD_PARTS), 4, g.C)
     for b in range(g.B):
         cells.zero_()
-        for p in range(0, g.h * g.w, step):
-            at = slice(p, p + step)
+        for at in rows.chunks(g.h * g.w, step):
             row, column = _points(offsets[b, at], starts, at)
             cell, fy, fx = _cells(row, column, g)
             fy, fx = fy.to(x.dtype), fx.to(x.dtype)
@@ -225,5 +228,5 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
             grad_offset[b, at, 1::2] = by_column.view(-1, g.T) * ((column > -1) & (column < g.W))
             rows.spread_(cells, cell, weights, part, scratch)
         grad_x[b] = rows.gather_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
-    grad_offset = grad_offset.view(g.B, g.h, g.w, -1).permute(0, 3, 1, 2)
+    grad_offset = grad_offset.view(g.B, g.h, g.w, 2 * g.T).permute(0, 3, 1, 2)
     return grad_x.permute(0, 3, 1, 2), grad_offset, grad_taps.t().reshape(weight.shape)

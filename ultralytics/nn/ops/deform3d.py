@@ -51,7 +51,7 @@ def deform_conv3d_depthwise(
     geometry = _Geometry(x, offset, weight, _triple(stride), _triple(padding), _triple(dilation))
     dtype = torch.promote_types(x.dtype, torch.float32)
     offset = offset.to(torch.promote_types(dtype, offset.dtype))
-    with torch.autocast(device_type=x.device.type, enabled=False):
+    with rows.without_autocast(x):
         args = (x.to(dtype), offset, weight.to(dtype))
         if not rows.supported(x):
             return _reference(*args, geometry).to(x.dtype)
@@ -142,11 +142,18 @@ def _triple(value: int | Triple) -> Triple:
 # ---- the formula -----------------------------------------------------------------------------------------------------
 
 
+def _held(at: Tensor, low: int, high: int) -> Tensor:
+    """Far points moved to where zeros begin, which keeps infinity out of the differences; nothing moves those.
+
+    Tensor.clamp's gradient at its very bounds differs between versions of torch.
+    """
+    return torch.where((at > low) & (at < high), at, at.detach().clamp(low, high))
+
+
 def _reference(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     voxel, tap = g.starts(offset)
     start = (voxel.t().unsqueeze(1) + tap.t().unsqueeze(2)).view(3, g.T, *g.out)
-    # far points read zeros like those just outside; the clamp keeps infinity out of the differences below
-    point = [(offset[:, i::3] + start[i]).clamp(-1, g.volume[i]) for i in range(3)]  # each (B, T, d, h, w)
+    point = [_held(offset[:, i::3] + start[i], -1, g.volume[i]) for i in range(3)]  # each (B, T, d, h, w)
     low = [p.detach().floor() for p in point]
     flat, total = x.flatten(2), None
     for corner in CORNERS:
@@ -161,8 +168,8 @@ def _reference(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tenso
             line = at[i].long().clamp(0, g.volume[i] - 1)
             index = line if index is None else index * g.volume[i] + line
         assert share is not None and inside is not None and index is not None, "there are three coordinates"
-        values = flat.gather(2, index.reshape(g.B, 1, -1).expand(-1, g.C, -1)).view(g.B, g.C, g.T, -1)
-        term = (share.to(x.dtype) * inside).view(g.B, 1, g.T, -1) * values
+        values = flat.gather(2, index.flatten(1).unsqueeze(1).expand(-1, g.C, -1)).view(g.B, g.C, g.T, g.num_voxels)
+        term = (share.to(x.dtype) * inside).view(g.B, 1, g.T, g.num_voxels) * values
         total = term if total is None else total + term
     assert total is not None, "there are eight corners"
     return (total * weight.view(1, g.C, g.T, 1)).sum(2).view(g.B, g.C, *g.out)
@@ -205,19 +212,18 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     voxel, tap = g.starts(offset)
     voxel, total = voxel.repeat(g.B, 1), g.B * g.num_voxels
     offsets = offset.flatten(2).transpose(1, 2).reshape(total, 3 * g.T).contiguous()
-    images = torch.arange(0, g.B * g.frame, g.frame, dtype=torch.int32, device=x.device)  # each one's first row
+    images = torch.arange(g.B, dtype=torch.int32, device=x.device) * g.frame  # each one's first row
     images = images.view(-1, 1).expand(-1, g.num_voxels).reshape(-1, 1)
     step = rows.chunk_length(g.values_per_voxel, total)
     out = []
-    for p in range(0, total, step):
-        at = slice(p, p + step) if step < total else slice(None)
+    for at in rows.chunks(total, step):
         points = offsets[at].view(-1, g.T, 3) + (voxel[at].unsqueeze(1) + tap)
         corners, fraction = _cells(points.reshape(-1, 3), g)
         corners = corners + images[at].expand(-1, g.T).reshape(-1, 1)
         z, y, x_side = _sides(fraction.to(x.dtype))
         samples = rows.read(table, corners, (z * y * x_side).reshape(-1, 8))
         out.append((samples.view(-1, g.T, g.C) * taps).sum(1))
-    return torch.cat(out).view(g.B, -1, g.C).transpose(1, 2).reshape(g.B, g.C, *g.out)
+    return torch.cat(out).view(g.B, g.num_voxels, g.C).transpose(1, 2).reshape(g.B, g.C, *g.out)
 
 
 def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,8 +236,7 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
     step = rows.chunk_length(g.values_per_voxel, g.num_voxels)
     bags = torch.arange(step * g.T, dtype=torch.int32, device=x.device).repeat_interleave(8)
     for b in range(g.B):
-        for p in range(0, g.num_voxels, step):
-            at = slice(p, p + step)
+        for at in rows.chunks(g.num_voxels, step):
             points = (offsets[b, at].reshape(-1, g.T, 3) + (voxel[at].unsqueeze(1) + tap)).reshape(-1, 3)
             corners, fraction = _cells(points, g)
             z, y, x_side = _sides(fraction.to(x.dtype))

@@ -53,6 +53,6 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors  # type: ignore[attr-defined]
-        with torch.autocast(device_type=grad.device.type, enabled=False):
+        with rows.without_autocast(grad):
             found = ctx.gradients(*tensors, grad, *ctx.settings)  # type: ignore[attr-defined]
         return None, None, None, *found

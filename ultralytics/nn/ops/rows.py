@@ -10,6 +10,8 @@ Dimension letters: R rows of a table, S samples, C channels.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,13 +20,22 @@ CHUNK_VALUES = 1 << 21  # numbers in the largest temporary array of a chunk: 8 M
 
 
 def chunk_length(values_per_item: int, total: int) -> int:
-    """How many of `total` items to handle at once when each holds this many values.
-
-    All of them in a traced or compiled graph, where a loop would be unrolled for the sizes of the day.
-    """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    """How many of `total` items to handle at once when each holds this many values; all of them in a graph."""
+    if makes_graph():
         return total
     return max(1, min(total, CHUNK_VALUES // max(values_per_item, 1)))
+
+
+def chunks(total: int, length: int) -> list[slice]:
+    """Slices of `length` items, one at least; one of all items in a graph, which a loop would bind to one size."""
+    if makes_graph():
+        return [slice(None)]
+    return [slice(first, first + length) for first in range(0, max(total, 1), length)]
+
+
+def makes_graph() -> bool:
+    """Whether what runs now is recorded, by jit.trace, torch.compile or an export, to run again on other sizes."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
 def corner_rows(cell: Tensor, step_y: int, step_x: int) -> Tensor:
@@ -72,9 +83,9 @@ def spread_(cells: Tensor, cell: Tensor, weights: Tensor, grad: Tensor, scratch:
     `scratch` (any number, 4, C) holds the products of as many samples at a time: memory that is asked for anew costs
     more than the products themselves.
     """
-    for s in range(0, len(grad), len(scratch)):
-        at = slice(s, s + len(scratch))
-        parts = torch.mul(weights[at].unsqueeze(2), grad[at].unsqueeze(1), out=scratch[: len(grad) - s])
+    for at in chunks(len(grad), len(scratch)):
+        part = grad[at].unsqueeze(1)
+        parts = torch.mul(weights[at].unsqueeze(2), part, out=scratch[: len(part)])
         cells.index_add_(0, cell[at].long(), parts.view(-1, cells.shape[1]))  # long: other index types are slower
 
 
@@ -98,6 +109,13 @@ def settled(grad: Tensor) -> Tensor:
 def supported(x: Tensor) -> bool:
     """Whether the fast paths run here: embedding_bag with weights and an exact index_add_ exist on CPU and CUDA."""
     return x.device.type in ("cpu", "cuda") and not torch.onnx.is_in_onnx_export()
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[None]:
+    """Autocast switched off where `x` lies; some devices know none, such as "meta", where shapes have no memory."""
+    device = x.device.type
+    known = device in ("cpu", "cuda") or torch.amp.is_autocast_available(device)
+    return torch.autocast(device_type=device, enabled=False) if known else nullcontext()
 
 
 def wants_function(*tensors: Tensor) -> bool:

@@ -43,7 +43,7 @@ def sample_conv(
         ValueError: shapes do not fit together, or there is no such activation.
     """
     _check(x, points)
-    _check_weight(x, points, weight, activation)
+    _check_weight(x, points, weight, bias, activation)
     if not backends.uses_triton(x):
         out = mix(sample_points(x, points), weight, bias)
         return F.silu(out) if activation == "silu" else out
@@ -61,7 +61,8 @@ def mix(samples: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if samples.stride(1) == 1:  # channels lie innermost: one row of N * C numbers a pixel
         B, _, _, h, w = samples.shape
         flat = samples.permute(0, 3, 4, 2, 1).flatten(3).flatten(0, 2)
-        return F.linear(flat, weight.transpose(1, 2).flatten(1), bias).view(B, h, w, -1).permute(0, 3, 1, 2)
+        out = F.linear(flat, weight.transpose(1, 2).flatten(1), bias)
+        return out.view(B, h, w, weight.shape[0]).permute(0, 3, 1, 2)
     return F.conv2d(samples.flatten(1, 2), weight.flatten(1)[..., None, None], bias)
 
 
@@ -82,7 +83,7 @@ def sample_points(x: Tensor, points: Tensor) -> Tensor:
         return torch.ops.addmodules.sample_points(x, points.float())
     dtype = torch.promote_types(x.dtype, torch.float32)
     points = points.to(torch.promote_types(dtype, points.dtype))
-    with torch.autocast(device_type=x.device.type, enabled=False):
+    with rows.without_autocast(x):
         if wants_grid_sample():
             row, column = points.to(dtype).chunk(2, 1)
             return grid_samples(x.to(dtype), row, column, "border").to(x.dtype)
@@ -103,7 +104,7 @@ def sample_points_reference(x: Tensor, points: Tensor) -> Tensor:
     def pixel(r: Tensor, c: Tensor) -> Tensor:
         # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
         index = r.long().clamp(0, H - 1) * W + c.long().clamp(0, W - 1)
-        return flat.gather(2, index.reshape(B, 1, -1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
+        return flat.gather(2, index.flatten(1).unsqueeze(1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
 
     def weighted(weight: Tensor, value: Tensor) -> Tensor:
         return weight.unsqueeze(1).to(x.dtype) * value
@@ -124,7 +125,7 @@ def _check(x: Tensor, points: Tensor) -> None:
         )
 
 
-def _check_weight(x: Tensor, points: Tensor, weight: Tensor, activation: str) -> None:
+def _check_weight(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> None:
     if activation not in get_args(Activation):
         raise ValueError(f"sample_conv ends in one of {', '.join(get_args(Activation))}, not in '{activation}'")
     wanted = x.shape[1], points.shape[1] // 2
@@ -133,20 +134,27 @@ def _check_weight(x: Tensor, points: Tensor, weight: Tensor, activation: str) ->
             f"sample_conv of {tuple(x.shape)} at {wanted[1]} points wants weights (K, {wanted[0]}, {wanted[1]}), "
             f"with or without a last 1, not {tuple(weight.shape)}"
         )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"sample_conv wants a bias ({weight.shape[0]},), one a filter, not {tuple(bias.shape)}")
 
 
 def _cells(row: Tensor, column: Tensor, H: int, W: int) -> tuple[Tensor, Tensor, Tensor]:
     """Points of any one shape -> top left cell (int32, row * W + column), fy, fx."""
     row, column = row.clamp(0, H - 1), column.clamp(0, W - 1)
-    top, left = row.floor().clamp_(max=max(H - 2, 0)), column.floor().clamp_(max=max(W - 2, 0))
+    last_top, last_left = _last_cell(H), _last_cell(W)
+    top, left = row.floor().clamp_(max=last_top), column.floor().clamp_(max=last_left)
     # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
-    cell = top.to(torch.int32).clamp_(0, max(H - 2, 0)) * W + left.to(torch.int32).clamp_(0, max(W - 2, 0))
+    cell = top.to(torch.int32).clamp_(0, last_top) * W + left.to(torch.int32).clamp_(0, last_left)
     return cell, row - top, column - left
+
+
+def _last_cell(size: int) -> int:
+    return size - 2 + 1 // size  # 0 for size 1; no comparison: a traced graph would keep its outcome for all sizes
 
 
 def _steps(H: int, W: int) -> tuple[int, int]:
     # a map of one row has no row below: weight 0 falls on the row itself
-    return (W if H > 1 else 0), (1 if W > 1 else 0)
+    return W * (1 - 1 // H), 1 - 1 // W
 
 
 def _rows_columns(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,7 +168,7 @@ def _forward(x: Tensor, points: Tensor) -> Tensor:
     n, (h, w) = points.shape[1] // 2, points.shape[2:]
     table = x.permute(0, 2, 3, 1).reshape(-1, C)
     cell, fy, fx = _cells(*_rows_columns(points), H, W)
-    cell = cell + torch.arange(0, B * H * W, H * W, dtype=torch.int32, device=x.device).view(-1, 1)
+    cell = cell + torch.arange(B, dtype=torch.int32, device=x.device).view(-1, 1) * (H * W)
     weights = rows.corner_weights(fy.view(-1), fx.view(-1)).to(x.dtype)
     samples = rows.read(table, rows.corner_rows(cell.view(-1), *_steps(H, W)), weights)
     return samples.view(B, h, w, n, C).permute(0, 4, 3, 1, 2)
@@ -169,11 +177,11 @@ def _forward(x: Tensor, points: Tensor) -> Tensor:
 def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     B, C, H, W = x.shape
     n, (h, w) = points.shape[1] // 2, points.shape[2:]
-    tables = x.permute(0, 2, 3, 1).reshape(B, -1, C)
+    tables = x.permute(0, 2, 3, 1).flatten(1, 2)
     row, column = _rows_columns(points)
     cell, fy, fx = _cells(row, column, H, W)  # each (B, h*w*N)
     fy, fx = fy.to(x.dtype), fx.to(x.dtype)
-    grad = rows.settled(grad).permute(0, 3, 4, 2, 1).reshape(B, -1, C).contiguous()  # (B, h*w*N, C)
+    grad = rows.settled(grad).permute(0, 3, 4, 2, 1).flatten(1, 3).contiguous()  # (B, h*w*N, C)
     grad_x = x.new_empty(B, H, W, C)
     slope = x.new_empty(2, B, h * w * n)
     step = rows.chunk_length(4 * C, h * w * n)
@@ -181,8 +189,7 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     scratch = x.new_empty(step, 4, C)
     for b in range(B):
         cells.zero_()
-        for s in range(0, h * w * n, step):
-            at = slice(s, s + step)
+        for at in rows.chunks(h * w * n, step):
             corners = rows.corner_rows(cell[b, at], *_steps(H, W))
             products = rows.products(tables[b], corners, grad[b, at], bags)
             slope[0, b, at], slope[1, b, at] = rows.slopes(products, fy[b, at], fx[b, at])
