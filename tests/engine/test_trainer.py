@@ -279,9 +279,14 @@ def test_training_goes_on_from_the_weights_one_has(run, tiny_data, tmp_path):
         ({"batch": -1}, "batch=-1"),
         ({"optimizer": "Lion"}, "Lion"),
         ({"device": "0,1"}, "one device"),
+        ({"pretrained": "none.pt"}, "no checkpoint 'none.pt'"),
+        ({"pretrained": "damaged.pt"}, "damaged.pt is not a whole"),
+        ({"resume": "damaged.pt"}, "damaged.pt is not a whole"),
     ],
 )
-def test_mistakes_are_named_and_leave_no_folder(tiny_model, tiny_data, tmp_path, options, message):
+def test_mistakes_are_named_and_leave_no_folder(tiny_model, tiny_data, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "damaged.pt").write_bytes(b"PK\3\4" + bytes(100))
     args = {
         "data": str(tiny_data),
         "epochs": 1,
@@ -293,3 +298,9 @@ def test_mistakes_are_named_and_leave_no_folder(tiny_model, tiny_data, tmp_path,
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         YOLO(str(tiny_model)).train(**(args | options))
     assert not (tmp_path / "r").exists()
+
+
+def test_a_last_batch_with_one_number_a_channel_is_named(tiny_data, tmp_path):
+    args = {"data": str(tiny_data), "epochs": 1, "imgsz": 32, "batch": 11, "workers": 0, "device": "cpu"}  # 12 images
+    with pytest.raises(ValueError, match="give imgsz=64 or another batch"):
+        YOLO("yolo11n.yaml").train(**args, plots=False, project=str(tmp_path))

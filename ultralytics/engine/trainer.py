@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
+from ultralytics.engine import resume
 from ultralytics.engine.callbacks import Callback, Callbacks
 from ultralytics.engine.numerics import FiniteGuard, amp_works
 from ultralytics.engine.optimizer import WarmUp, auto_choice, build_optimizer, freeze_layers, lr_curve, steps_of_run
@@ -29,12 +30,9 @@ from ultralytics.utils.torch_utils import (
     describe_device,
     init_seeds,
     keep_freed_memory,
-    rng_state,
     select_device,
-    set_rng_state,
 )
 
-RESUMABLE = ("imgsz", "batch", "device", "close_mosaic", "workers", "exist_ok")  # may change when a run goes on
 MAX_GRAD_NORM = 10.0
 REFRESH_SECONDS = 0.5  # of the progress line
 SAMPLE_BATCHES = 3  # train_batch*.jpg at the start, and again when the mosaic closes
@@ -157,27 +155,10 @@ class BaseTrainer:
     # --------------------------------------------------------------------------------- start
 
     def _settings(self, cfg: Any, overrides: dict[str, Any]) -> IterableSimpleNamespace:
-        resume = overrides.get("resume")
-        if not resume:
+        if not overrides.get("resume"):
             return get_cfg(overrides, base=cfg)
-        path = Path(str(resume)) if not isinstance(resume, bool) else _latest_run()
-        self.resumed = load_checkpoint(path)
-        if not self.resumed.can_resume:
-            if self.resumed.content.get("optimizer"):
-                raise ValueError(
-                    f"{path} was written in the middle of a training by another program (ultralytics "
-                    f"{self.resumed.content.get('version')}), which alone can resume it; "
-                    f'train on from its weights with model="{path}" epochs=N instead'
-                )
-            raise ValueError(
-                f"{path} is the file of a finished training, there is nothing to resume; "
-                f'train on from its weights with model="{path}" epochs=N instead'
-            )
-        stored = {k: v for k, v in self.resumed.train_args.items() if k != "save_dir"}
-        stored |= {k: v for k, v in overrides.items() if k in RESUMABLE}
-        args = get_cfg(stored)
-        args.model, args.resume = str(path), str(path)
-        return args
+        self.resumed = resume.load_to_resume(overrides["resume"])
+        return resume.settings_of(self.resumed, overrides)
 
     def _prepare_folder(self) -> None:
         if self.resumed:
@@ -227,6 +208,7 @@ class BaseTrainer:
         self.test_loader = self.get_dataloader(
             self.data.get("val") or self.data["test"], self.batch_size * 2, mode="val"
         )
+        self._check_last_batch()
         self.validator = self.get_validator()
         self.ema = ModelEMA(self.model)
         if self.plots and not self.resumed:
@@ -234,9 +216,20 @@ class BaseTrainer:
         self._setup_optimizer()
         self._sample_from = {0}  # batches from which training samples are drawn
         if self.resumed:
-            self._restore(self.resumed)
+            resume.restore(self, self.resumed)
+            if self.resumed.path.resolve() == self.last.resolve():
+                self._copy_best()  # the run may have been killed between the two files
         self._mosaic_open = True
         self.run_callbacks("on_pretrain_routine_end")
+
+    def _check_last_batch(self) -> None:
+        """A batch normalisation cannot learn from one number a channel."""
+        images = len(self.train_loader.dataset)
+        if self.args.imgsz <= int(self.model.stride.max()) and 1 in (images, self.batch_size, images % self.batch_size):
+            raise ValueError(
+                f"imgsz={self.args.imgsz} leaves one number a channel of a batch of one image, and {images} images by "
+                f"batch={self.batch_size} make such a batch; give imgsz={2 * self.args.imgsz} or another batch"
+            )
 
     def _setup_optimizer(self) -> None:
         args, images = self.args, len(self.train_loader.dataset)
@@ -258,29 +251,12 @@ class BaseTrainer:
         )
         self._setup_scheduler()
         self.stopper, self.stop = EarlyStopping(args.patience), False
-        self._last_step = -1
+        self.last_step = -1
 
     def _setup_scheduler(self) -> None:
         self.lf = lr_curve(self.epochs, self.args.lrf, bool(self.args.cos_lr))
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        saved = checkpoint.content["resume"]
-        self.model.load_state_dict(saved["model"])
-        self.ema.ema.load_state_dict(checkpoint.network.state_dict())
-        self.ema.updates = checkpoint.content["updates"]
-        self.optimizer.load_state_dict(checkpoint.content["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.stopper.load_state_dict(saved["stopper"])
-        self._last_step = saved["last_step"]
-        self.best_fitness = checkpoint.content["best_fitness"]
-        self.fitness = checkpoint.content["train_metrics"]["fitness"]
-        if checkpoint.path.resolve() == self.last.resolve():
-            self._copy_best()  # the run may have been killed between the two files
-        self.start_epoch = self.epoch = checkpoint.content["epoch"] + 1
-        set_rng_state(saved["rng"])
-        LOGGER.info(f"Resuming {checkpoint.path} at epoch {self.start_epoch + 1} of {self.epochs}")
 
     # --------------------------------------------------------------------------------- epochs
 
@@ -310,12 +286,17 @@ class BaseTrainer:
         self.tloss: Any = None  # running mean of the losses, (number of losses,)
         guard, shown = FiniteGuard(self.device), 0.0
         LOGGER.info(self.progress_string())
-        progress = tqdm(self.train_loader, disable=not VERBOSE or RANK > 0, bar_format="{l_bar}{bar:10}{r_bar}")
+        progress = tqdm(
+            self.train_loader,
+            disable=not VERBOSE or RANK > 0,
+            bar_format="{l_bar}{bar:10}{r_bar}",
+            mininterval=REFRESH_SECONDS,
+        )
         for i, batch in enumerate(progress):
             self._train_batch(i, batch, guard)
             if time.time() - shown > REFRESH_SECONDS or i + 1 == len(self.train_loader):
                 shown = time.time()  # reading the losses waits for the device: not at every batch
-                progress.set_description(self._progress_line(batch))
+                progress.set_description(self._progress_line(batch), refresh=False)
             if self.stop:
                 break
         guard.check(wait=True)
@@ -335,9 +316,9 @@ class BaseTrainer:
         self.tloss = self.loss_items if self.tloss is None else (self.tloss * i + self.loss_items) / (i + 1)
         self.scaler.scale(self.loss).backward()
         guard.check()
-        if ni - self._last_step >= self.accumulate:
+        if ni - self.last_step >= self.accumulate:
             self.optimizer_step()
-            self._last_step = ni
+            self.last_step = ni
             if self.args.time and time.time() - self.train_time_start > self.args.time * 3600:
                 self.stop = True
         self.run_callbacks("on_batch_end")
@@ -429,23 +410,7 @@ class BaseTrainer:
 
     def save_model(self) -> None:
         """Write last.pt, and best.pt or epochN.pt where this epoch is one."""
-        content = {
-            "epoch": self.epoch,
-            "best_fitness": self.best_fitness,
-            "updates": self.ema.updates,
-            "optimizer": self.optimizer.state_dict(),
-            "train_args": dict(self.args),
-            "train_metrics": {**self.metrics, "fitness": self.fitness},
-            "train_results": self.record.history,
-            "resume": {
-                "model": self.model.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "stopper": self.stopper.state_dict(),
-                "last_step": self._last_step,
-                "rng": rng_state(),
-            },
-        }
-        save_checkpoint(self.last, self.ema.ema, finished=False, **content)
+        save_checkpoint(self.last, self.ema.ema, finished=False, **resume.state_of(self))
         self._copy_best()
         if self.args.save_period > 0 and self.epoch % self.args.save_period == 0:
             copy_checkpoint(self.last, self.wdir / f"epoch{self.epoch}.pt")
@@ -488,10 +453,3 @@ class BaseTrainer:
         lines += [f"  {what:<16}{path}" for what, path in kinds if path.exists()]
         lines.append(f'Next: yolo predict model="{self.best}" source=YOUR_IMAGES')
         LOGGER.info("\n".join(lines))
-
-
-def _latest_run() -> Path:
-    found = sorted(Path.cwd().rglob("last.pt"), key=lambda p: p.stat().st_mtime)
-    if not found:
-        raise FileNotFoundError(f"resume=True: there is no last.pt below {Path.cwd()}; give resume=path/to/last.pt")
-    return found[-1]
