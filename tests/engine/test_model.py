@@ -8,7 +8,7 @@ import torch
 
 from ultralytics import YOLO
 from ultralytics.engine.model import find_checkpoint
-from ultralytics.nn.checkpoint import save_checkpoint
+from ultralytics.nn.checkpoint import read_safely, save_checkpoint
 from ultralytics.utils import coco
 from ultralytics.utils.settings import settings
 
@@ -136,6 +136,43 @@ def test_missing_files_say_where_they_were_looked_for(tmp_path, monkeypatch):
         YOLO("nothing.yaml")
     with pytest.raises(ValueError, match=r"neither|not a model"):
         YOLO("model.onnx")
+    (tmp_path / "run").mkdir()
+    for name in ("run", "run/", ".."):
+        with pytest.raises(FileNotFoundError, match="is a folder"):
+            YOLO(name)
+
+
+def test_what_is_saved_can_be_read(tiny_model, monkeypatch):
+    monkeypatch.chdir(tiny_model.parent)
+    model = YOLO(tiny_model)
+    for name, file in (("模型 a", "模型 a.pt"), ("b.pth", "b.pth"), ("c/d", "c/d.pt")):
+        assert str(model.save(name)) == file
+        assert YOLO(name).ckpt_path == file
+    text = tiny_model.read_text()
+    for name in (tiny_model, "x.ckpt", "x.onnx", "."):
+        with pytest.raises(ValueError, match=r"give a .*checkpoint \(\.pt"):
+            model.save(name)
+    assert tiny_model.read_text() == text
+
+
+@pytest.mark.parametrize("names", [["红", "b"], ("红", "b"), {"0": "红", "1": "b"}], ids=["list", "tuple", "texts"])
+def test_names_may_be_set_by_hand(tiny_model, tiny_data, tmp_path, names):
+    model = YOLO(tiny_model)
+    model.model.names = names
+    assert model.names == {0: "红", 1: "b"}
+    result = model.predict(np.zeros((64, 64, 3), np.uint8), imgsz=64, conf=0.0, max_det=1)[0]
+    assert result.names == model.names and "1 " in result.verbose()
+    model.val(data=str(tiny_data), imgsz=64, **CPU)
+    assert read_safely(model.save(tmp_path / "a.pt"))["model"].names == {0: "红", 1: "b"}
+    assert YOLO(tiny_model).load(model).names == model.names
+
+
+def test_data_with_more_classes_than_the_network(tiny_model, tiny_data):
+    tiny_model.write_text(tiny_model.read_text().replace("nc: 2", "nc: 1"))
+    model, args = YOLO(tiny_model), {"data": str(tiny_data), "imgsz": 64, **CPU}
+    with pytest.raises(ValueError, match=r"data\.yaml have the class 1, the network knows only 1 \(0\)"):
+        model.val(**args)
+    assert model.val(classes=[0], **args) is model.metrics
 
 
 def test_weights_folder_and_missing_suffix(trained, tmp_path, monkeypatch):

@@ -307,6 +307,16 @@ def test_which_class_rows_are_carried(tiny, theirs, ours, carried):
     assert "".join(target.names.values()) == (ours or theirs or "012")
 
 
+@pytest.mark.parametrize(("ours", "rows"), [("aab", [0, 1, 2]), ("baa", [2, 0, 1]), ("aaa", [0, 1, 1])])
+def test_two_classes_of_one_name(tiny, recipe, ours, rows):
+    """Going on with one's own names changes no row; of two of one name the first meets the first."""
+    source, target = recipe.stir(build(tiny, names="aab")), build(tiny, names=ours)
+    carry(source, target)
+    theirs = source.model[-1].cv3[0][-1].bias
+    assert len(set(theirs.tolist())) == 3
+    assert torch.equal(target.model[-1].cv3[0][-1].bias, theirs[rows])
+
+
 def test_numbers_are_no_names(tiny):
     report = carry(build(tiny, nc=5), build(tiny, nc=3))
     assert report.classes == []
@@ -349,7 +359,7 @@ def test_digits_are_names_once_they_come_from_data(tiny, source, ours, rows, ado
     report = carry(network, target)
     assert "".join(report.classes) == rows
     for branch in target.model[-1].cv3:
-        carried = {name: float(x) - 100 for name, x in zip(ours, branch[-1].bias, strict=True) if x > 50}
+        carried = {name: x - 100 for name, x in zip(ours, branch[-1].bias.tolist(), strict=True) if x > 50}
         assert carried == {name: int(name) for name in rows}
     told = f"classes known by name: {', '.join(rows) or 'none'}; {len(ours)} in all"
     assert (told in str(report)) == (len(rows) < len(ours))

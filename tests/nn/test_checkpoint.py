@@ -21,6 +21,7 @@ from ultralytics.nn.checkpoint import (
     strip_checkpoint,
 )
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER
 
 try:
     import resource
@@ -279,6 +280,25 @@ def test_a_newer_version_with_known_layers_is_read(network, tmp_path):
     assert load_checkpoint(tmp_path / "new.pt").network.yaml["nc"] == 2
 
 
+@pytest.mark.parametrize(
+    ("names", "read", "told"),
+    [
+        (["红", "b"], {0: "红", 1: "b"}, False),
+        ({"0": "红", "1": "b"}, {0: "红", 1: "b"}, False),
+        ({0: "红"}, {0: "红", 1: "1"}, True),
+        ({-1: "x", 1: "b", 7: "y"}, {0: "0", 1: "b"}, True),
+    ],
+)
+def test_every_class_gets_a_name(network, tmp_path, monkeypatch, names, read, told):
+    """Names that do not suit the network would end a prediction much later."""
+    texts = []
+    monkeypatch.setattr(LOGGER, "warning", texts.append)
+    vars(network)["names"] = names
+    torch.save({"model": network}, tmp_path / "a.pt")
+    assert load_checkpoint(tmp_path / "a.pt").network.names == read
+    assert len(texts) == told
+
+
 def test_weights_that_do_not_fit(network, tmp_path):
     network.yaml["nc"] = 7
     torch.save({"model": network, "version": "9.0.1"}, tmp_path / "a.pt")
@@ -313,9 +333,10 @@ def test_a_users_module_is_read_if_registered(suffix, tiny_model_text, monkeypat
 
 
 def test_files_without_a_network_are_named(network, tmp_path):
-    torch.save(network.state_dict(), tmp_path / "bare.pt")
-    with pytest.raises(CheckpointError, match="bare state_dict"):
-        load_checkpoint(tmp_path / "bare.pt")
+    for bare in (network.state_dict(), {"model": network.state_dict(), "epoch": 3}):
+        torch.save(bare, tmp_path / "bare.pt")
+        with pytest.raises(CheckpointError, match="bare state_dict"):
+            load_checkpoint(tmp_path / "bare.pt")
     torch.save({"model": 3}, tmp_path / "three.pt")
     with pytest.raises(CheckpointError, match="no network"):
         load_checkpoint(tmp_path / "three.pt")

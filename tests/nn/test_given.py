@@ -13,6 +13,7 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.checkpoint import save_checkpoint
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER
 
 OLD = ["cat", "dog", "car", "tree"]
 DATA = ["Dog", "lorry", "cat", "tree", "bus"]
@@ -220,6 +221,29 @@ def test_a_narrower_layer_arrives(tiny, recipe, new, start):
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(network(image)[0][:, :4], cut(image)[0][:, :4], atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("nc", "names", "missing"),
+    [(9, {}, "cat, dog, car, tree"), (4, {}, ""), (2, {0: "Dog", 1: "bee"}, "cat, car, tree")],
+)
+def test_a_saved_file_says_which_classes_are_not_in_it(
+    tiny, recipe, new, start, tmp_path, monkeypatch, nc, names, missing
+):
+    told = []
+    monkeypatch.setattr(LOGGER, "warning", told.append)
+    source, yolo = trained(tiny, recipe, OLD), new(nc)
+    yolo.model.names = names or yolo.model.names
+    file = yolo.load(source).save(tmp_path / "x")
+    assert [text.split(": ")[0] for text in told] == ([f"{file} holds no weights for {missing}"] if missing else [])
+    save_checkpoint(tmp_path / "old.pt", source, finished=True)
+    for network in (start(yolo, OLD), start(YOLO(file), OLD, pretrained=str(tmp_path / "old.pt"))):
+        assert_same(network, source)  # both ways that the text names lead there
+    if not missing:
+        assert_same(start(YOLO(file), OLD), source)
+    told.clear()
+    yolo.reset_weights().save(tmp_path / "y")
+    assert not told
 
 
 def test_other_networks_are_not_mixed_up(tiny, recipe, new, start):

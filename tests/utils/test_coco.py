@@ -72,7 +72,22 @@ def test_sizes_by_hand(pycocotools):
 
 
 def test_no_detections(pycocotools):
-    assert set(coco.evaluate(truth(("a.jpg", [0], [[0, 0, 9, 9]])).as_dict(), []).values()) == {0.0}
+    """What there is was missed; what there is not has no figure, whatever is detected."""
+    figures = coco.evaluate(truth(("a.jpg", [0], [[0, 0, 9, 9]])).as_dict(), [])
+    assert {key for key, v in figures.items() if np.isnan(v)} == {"APmedium", "APlarge", "ARmedium", "ARlarge"}
+    assert np.nansum(list(figures.values())) == 0
+    for detections in ([], [found("a", 0, 0, 0, 9, 9, 0.5)]):
+        nothing = coco.evaluate(truth(("a.jpg", [], [])).as_dict(), detections)
+        assert np.isnan(list(nothing.values())).all()
+
+
+def test_a_class_without_objects_does_not_count(pycocotools):
+    made = truth(("a.jpg", [0], [[0, 0, 90, 90]]), ("b.jpg", [], []))
+    hit = found("a", 0, 0, 0, 90, 90, 0.5)
+    other = [found(image, 1, 0, 0, 90, 90, 0.9) for image in ("a", "b")]
+    assert coco.evaluate(made.as_dict(), [hit, *other])["AP"] == pytest.approx(1)
+    # of the class itself, on an image without objects, before the hit: half of what is found is wrong
+    assert coco.evaluate(made.as_dict(), [hit, found("b", 0, 0, 0, 90, 90, 0.9)])["AP"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

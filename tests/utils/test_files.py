@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -50,7 +51,10 @@ def test_yaml_load_gbk(tmp_path):
     ("text", "says"),
     [
         ("a: 1\nb: [1, 2\nc: 3\n", r"a\.yaml:3: this is not YAML"),
-        ("a: 1\n\tb: 2\n", r"a\.yaml:2: this is not YAML"),
+        ("a: 1\n\tb: 2\n", r"a\.yaml:2: this is not YAML: .* \(lines are indented by blanks, not by tabs\)"),
+        ('a: "C:\\users"\n', r"a\.yaml:1: this is not YAML: .*write C:/data"),
+        ("a： 1\nb: 2\n", r"a\.yaml:2: this is not YAML: .*'：' is another character"),
+        ("a： 1\n", r"found 'a： 1' \(a key ends in ':' and a blank"),
         ("- a\n- b\n", r"a\.yaml: expected lines of the form 'key: value'"),
         ("just text", "'just text'"),
         ("a: !!python/object/apply:os.getcwd []", r"a\.yaml:1"),  # no code runs
@@ -105,6 +109,12 @@ def test_atomic_write_keeps_the_old_content_on_failure(tmp_path):
         raise RuntimeError("half way")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_atomic_write_names_the_file_when_the_disk_is_full(tmp_path):
+    with pytest.raises(OSError, match=r"No space left.*x\.csv"), atomic_write(tmp_path / "x.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
 
 
 def test_atomic_write_replaces_at_the_end(tmp_path):

@@ -88,11 +88,12 @@ class YOLO:
         if args.get("resume") is True and self.ckpt_path:
             args["resume"] = self.ckpt_path
         pretrained = get_cfg({"pretrained": args.get("pretrained", True)}).pretrained
-        if isinstance(pretrained, str | Path):
-            pretrained = args["pretrained"] = str(find_checkpoint(pretrained))
+        start = None
+        if isinstance(pretrained, str | Path) and not args.get("resume"):
+            args["pretrained"] = str(find_checkpoint(pretrained))
+            start = load_checkpoint(args["pretrained"]).network  # before the run's folder is made: it may be unreadable
         self.trainer = (trainer or self._part("Trainer"))(overrides=args, _callbacks=self.callbacks)
         if not args.get("resume"):
-            start = load_checkpoint(pretrained).network if isinstance(pretrained, str) else None
             if start is None and self._has_weights and pretrained is not False:
                 start = self._given.start(self.model, self.trainer.data["names"])
             self.trainer.model = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=start)
@@ -167,10 +168,20 @@ class YOLO:
         return self
 
     def save(self, filename: str | Path = "saved_model.pt") -> Path:
-        """Write the network to a checkpoint, .pt or .safetensors by the suffix, and return its path."""
+        """Write the network to a checkpoint, .pt or .safetensors by the suffix (.pt without one), and return its path.
+
+        Weights that `load` has kept for the classes of the data are not in the file; the log then says so.
+        """
+        path = _with_suffix(filename)
         kept = {k: v for k, v in (self.ckpt or {}).items() if k in ("train_metrics", "train_results")}
-        save_checkpoint(filename, self.model, finished=True, train_args=dict(get_cfg(self._settings())), **kept)
-        return Path(filename)
+        save_checkpoint(path, self.model, finished=True, train_args=dict(get_cfg(self._settings())), **kept)
+        if waiting := self._given.waiting(self.model):
+            names = ", ".join(waiting[:5]) + (f" and {len(waiting) - 5} more classes" if len(waiting) > 5 else "")
+            LOGGER.warning(
+                f"{path} holds no weights for {names}: what load() gave for them waits until training knows the data's "
+                "classes. Train with this object, or give their file once more, as pretrained="
+            )
+        return path
 
     def reset_weights(self) -> YOLO:
         """Start again from random weights."""
@@ -266,22 +277,31 @@ def find_checkpoint(name: str | Path) -> Path:
         FileNotFoundError: it is in neither place; says how to get it.
         ValueError: the file is of another kind.
     """
-    given = Path(name)
-    if not given.suffix and given.name:
-        given = given.with_suffix(".pt")
-    if given.suffix in (".yaml", ".yml"):
-        raise ValueError(f"'{name}' describes a network and holds no weights; give a checkpoint (.pt, .safetensors)")
-    if given.suffix not in (".pt", ".pth", ".safetensors"):
-        raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt, .safetensors)")
+    given = _with_suffix(name)
     places = [given, Path(settings["weights_dir"]) / given.name]
     for place in places:
         if place.is_file():
             return place
+    if Path(name).is_dir():
+        raise FileNotFoundError(f"'{name}' is a folder; give a checkpoint, such as {Path(name, 'weights', 'best.pt')}")
     looked = " and ".join(str(p.absolute()) for p in places)
+    example = f"{given.stem}.yaml" if given.stem.startswith("yolo") else "yolo11n.yaml"
     raise FileNotFoundError(
         f"there is no checkpoint '{name}' (looked for {looked}). Nothing is downloaded: train one, for example with "
-        f"YOLO('{given.stem}.yaml'), or fetch the file yourself and give its path."
+        f"YOLO('{example}'), or fetch the file yourself and give its path."
     )
+
+
+def _with_suffix(name: str | Path) -> Path:
+    """A checkpoint's name as given, with .pt where it has no suffix."""
+    path = Path(name)
+    if not path.suffix and path.name:
+        return path.with_suffix(".pt")
+    if path.suffix in (".yaml", ".yml"):
+        raise ValueError(f"'{name}' describes a network and holds no weights; give a checkpoint (.pt, .safetensors)")
+    if path.suffix not in (".pt", ".pth", ".safetensors"):
+        raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt, .safetensors)")
+    return path
 
 
 def _possible(train_args: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ def ready_network(model: nn.Module, device: torch.device, half: bool) -> Any:
     kept = _READY.get(model)
     if kept is not None and kept.place == place and kept.look.unchanged():
         return kept.network
+    importlib.import_module("torchvision.ops")  # seconds that would count as the first picture's suppression
     if device.type == "cpu":
         keep_freed_memory()
     copied: Any = deepcopy(model)

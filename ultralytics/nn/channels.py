@@ -101,8 +101,14 @@ def same_classes(source: BaseModel, target: BaseModel) -> Channels:
     """Classes of one name, however written in capitals; by number where either has no names and both have as many."""
     theirs, ours = source.names, target.names
     if meet_by_name(source, target):
-        by_name = {_plain(name): i for i, name in theirs.items()}
-        known = [(by_name[_plain(name)], j) for j, name in ours.items() if _plain(name) in by_name]
+        rows: dict[str, list[int]] = {}
+        for i, name in theirs.items():
+            rows.setdefault(_plain(name), []).append(i)
+        known = []
+        for j, name in ours.items():
+            if found := rows.get(_plain(name)):
+                known.append((found[0], j))
+                del found[: len(found) > 1]  # of two classes of one name the first meets the first
     else:  # numbers are no names: 0 is another class in every data set, unless it is the same list
         known = [(i, i) for i in theirs] if len(theirs) == len(ours) else []
     return Channels([i for i, _ in known], [j for _, j in known], len(ours))

@@ -41,7 +41,7 @@ from ultralytics.nn import safetensors_file
 from ultralytics.nn.parser import ModelFileError, known_names
 from ultralytics.nn.tasks import MODEL_CLASSES, BaseModel
 from ultralytics.nn.unpickle import CheckpointError, Inert, read_safely
-from ultralytics.utils import IterableSimpleNamespace
+from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.torch_utils import unwrap
 
@@ -63,7 +63,7 @@ MAX_MODULES = 20_000  # in a recorded network; the largest official one has some
 MAX_NAME = 1_000  # characters of a weight's name
 _HISTORY = ("train_metrics", "train_results")
 # what records raise that are not what they should be
-_BROKEN = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _WHAT = {  # networks that a file may hold and that this version has not, in words
     "SegmentationModel": "a segmentation network",
     "PoseModel": "a network for pose estimation",
@@ -258,7 +258,7 @@ class _Found:
         kind, structure = text.get("network"), text.get("yaml")
         if kind not in MODEL_CLASSES or not isinstance(structure, dict):
             raise CheckpointError(
-                f"{path} describes a network of the kind {kind}; this version reads {', '.join(MODEL_CLASSES)}"
+                f"{path} describes a network of the kind {kind!s:.60}; this version reads {', '.join(MODEL_CLASSES)}"
             )
         return cls(path, kind, structure, state, text.get("names"), str(text.get("version")), {})
 
@@ -272,6 +272,8 @@ class _Found:
 
 
 def _summary(content: dict[Any, Any]) -> str:
+    inner = content.get("ema") or content.get("model")
+    content = inner if isinstance(inner, dict) else content
     if content and all(isinstance(value, Tensor) for value in content.values()):
         return "a bare state_dict: build the network from its model file, then torch.load and load_state_dict"
     return f"the keys {', '.join(map(str, content))}"
@@ -306,7 +308,7 @@ def _check_size(path: Path, *values: Any) -> None:
         value = todo.pop()
         if isinstance(value, dict):
             todo += [*value, *value.values()]
-        elif isinstance(value, list | tuple | set | frozenset):
+        elif isinstance(value, list | tuple | set):
             todo += value
         if len(todo) > MAX_DESCRIPTION:
             break
@@ -369,11 +371,20 @@ def _build(found: _Found) -> BaseModel:
     except (ModelFileError, MemoryError, RuntimeError, ValueError) as e:
         problem = f"{found.path}: the weights do not fit the network that the file describes: {e}"
         raise CheckpointError(problem + found.remark()) from e
-    if isinstance(found.names, Mapping):
-        network.names = {int(k): str(v) for k, v in found.names.items()}
-    elif isinstance(found.names, list):
-        network.names = dict(enumerate(map(str, found.names)))
+    network.names = _names(found, network)
     return network.eval()
+
+
+def _names(found: _Found, network: Any) -> dict[int, str]:
+    """A name for every class that the network has; its number where the file has none."""
+    given = dict(enumerate(found.names)) if isinstance(found.names, list) else found.names
+    if not isinstance(given, Mapping):
+        return network.names
+    names = {int(k): str(v) for k, v in given.items()}
+    numbers = range(getattr(network.model[-1], "nc", len(names)))
+    if names.keys() != set(numbers):
+        LOGGER.warning(f"{found.path} names {len(names)} classes, its network has {len(numbers)}: numbers stand in")
+    return {i: names.get(i, str(i)) for i in numbers}
 
 
 def _check_modules(found: _Found) -> None:

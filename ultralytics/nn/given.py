@@ -25,6 +25,7 @@ class Given:
     def __init__(self) -> None:
         self._network: nn.Module | None = None
         self._sources: list[BaseModel] = []  # in the order of loading; empty while all found a place
+        self._waiting: list[str] = []  # classes of theirs whose rows found no place
         self._digests: dict[str, tuple[Any, bytes]] = {}  # of the network's tensors after the last load
         self._edited: set[str] = set()  # tensors changed by hand before the last load, which left them as they were
 
@@ -37,14 +38,21 @@ class Given:
             mine: False where somebody else holds `source` and may change it afterwards.
         """
         if network is not self._network:
-            self._sources, self._edited = [], set()
+            self._sources, self._waiting, self._edited = [], [], set()
         edited = self._edits(network)
         report = network.load(source)
         if self._sources or report.parameters_carried < report.source_parameters:
             self._sources.append(source if mine else deepcopy(source))
             self._network, self._digests = network, _digests(network)
             self._edited = edited - set(report.carried)
+            known = {name.casefold() for name in report.classes}
+            if report.classes_by:
+                self._waiting += [name for name in source.names.values() if name.casefold() not in known]
         return report
+
+    def waiting(self, network: BaseModel) -> list[str]:
+        """Classes for which `network` was given weights that are not in it."""
+        return self._waiting if network is self._network else []
 
     def start(self, network: BaseModel, names: Mapping[int, str]) -> BaseModel:
         """A network for classes of these names with all that was given; `network` itself if it has all that.

@@ -69,7 +69,6 @@ class BaseModel(nn.Module):
     yaml: dict[str, Any]
     model: nn.Sequential
     save: list[int]
-    names: dict[int, str]
     named: bool = False  # whether `names` are known to be a data set's, where they might be a new network's numbers
     stride: Tensor
     layer_maps: list[tuple[int, float]]  # channels and pixels per cell of what every layer gives; (0, 0) for a head
@@ -77,6 +76,17 @@ class BaseModel(nn.Module):
     args: Any
     task: Task
     criterion: Any = None
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class names by number; scripts may set a list."""
+        names = vars(self).get("names", {})  # kept where 8.3.0 keeps it, for pickles in both directions
+        return names if isinstance(names, dict) else dict(enumerate(names))
+
+    @names.setter
+    def names(self, names: Mapping[int, str] | Sequence[str]) -> None:
+        given = names if isinstance(names, Mapping) else dict(enumerate(names))
+        vars(self)["names"] = {int(i): str(name) for i, name in given.items()}
 
     def forward(self, x: Tensor | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The loss of a batch dict, or the output for images (see `predict`)."""

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_OLD_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of one number
+_OLD_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # one number as a pickle, after the head of its protocol
 REFUSED = "which is refused: a checkpoint must not run code"
 # everything that a damaged or hostile stream makes Python's unpickler or a tensor's constructor raise
 _BROKEN = (
@@ -43,7 +43,8 @@ _BROKEN = (
     TypeError,
     ValueError,
 )
-# commands that torch.save never writes: the registry of copyreg, buffers outside the pickle, memory made in advance
+# commands that torch.save never writes: the registry of copyreg, buffers outside the pickle, memory made in advance;
+# and sets in sets, which two of a kind can make endless to compare
 _UNUSED = tuple(
     code[0]
     for code in (
@@ -53,6 +54,7 @@ _UNUSED = tuple(
         pickle.NEXT_BUFFER,
         pickle.READONLY_BUFFER,
         pickle.BYTEARRAY8,
+        pickle.FROZENSET,
     )
 )
 
@@ -98,7 +100,7 @@ def read_safely(path: str | Path) -> Any:
                 f"{path} is a text that begins with {start.decode()[:30]!r}, and no checkpoint: did the download bring "
                 "a web page or a Git LFS pointer instead of the file?"
             )
-        if start.startswith(_OLD_MAGIC):
+        if _OLD_MAGIC in start:
             raise CheckpointError(
                 f"{path} is in the format that torch wrote before 1.6; if you trust it, open it with torch.load and "
                 "write it again with torch.save"
@@ -117,14 +119,14 @@ def read_safely(path: str | Path) -> Any:
 
 def _checked_root(archive: zipfile.ZipFile, path: Path) -> str:
     entries = archive.infolist()
+    names = {i.filename for i in entries}
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise CheckpointError("it is a TorchScript export, which cannot be trained on; give the .pt it was made from")
     packed = [i.filename for i in entries if i.compress_type != zipfile.ZIP_STORED]
     if packed:  # torch never compresses; a small file could otherwise unpack to any size
         raise CheckpointError(f"it holds compressed parts such as {packed[0]}, which torch does not write; refused")
     if sum(i.file_size for i in entries) > path.stat().st_size:  # parts that share bytes, another way to the same end
         raise CheckpointError("its parts are together larger than the file, which torch does not write; refused")
-    names = {i.filename for i in entries}
-    if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError("it is a TorchScript export, which cannot be trained on; give the .pt it was made from")
     roots = [name.removesuffix("data.pkl") for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
     if len(roots) != 1:
         raise CheckpointError("it is a zip file, but not one that torch.save wrote (no data.pkl)")
@@ -296,8 +298,6 @@ _STORAGE_TYPES = {
 _REAL: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("builtins", "slice"): slice,
     ("builtins", "getattr"): _Builder(_method),
     ("_codecs", "encode"): _Builder(_latin1),
     ("numpy", "dtype"): _Builder(_NumberType),

@@ -98,9 +98,7 @@ def evaluate(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) 
     strangers = {d["image_id"] for d in detections} - numbers.keys()
     if strangers:
         raise CocoError(f"there are detections of images without labels, such as {next(iter(strangers))}")
-    if not detections:
-        return dict.fromkeys(FIGURES, 0.0)
-    reference = coco()
+    reference, found = coco(), coco()
     reference.dataset = {
         "images": [image | {"id": numbers[image["id"]]} for image in truth["images"]],
         "annotations": [dict(x) | {"image_id": numbers[x["image_id"]]} for x in truth["annotations"]],
@@ -108,7 +106,8 @@ def evaluate(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) 
     }
     with redirect_stdout(io.StringIO()):  # it prints its progress
         reference.createIndex()
-        found = reference.loadRes([dict(d) | {"image_id": numbers[d["image_id"]]} for d in detections])
+        if detections:  # without any, pycocotools cannot read the list
+            found = reference.loadRes([dict(d) | {"image_id": numbers[d["image_id"]]} for d in detections])
         run = evaluator(reference, found, "bbox")
         run.evaluate()
         run.accumulate()

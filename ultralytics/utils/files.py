@@ -48,11 +48,11 @@ def yaml_load(path: str | Path) -> dict[Any, Any]:
         mark = getattr(e, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(e, "problem", None) or str(e).splitlines()[0]
-        raise YamlError(f"{path}{line}: this is not YAML: {problem}") from e
+        raise YamlError(f"{path}{line}: this is not YAML: {problem}{_yaml_hint(text)}") from e
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise YamlError(f"{path}: expected lines of the form 'key: value', found {_short(data)}")
+        raise YamlError(f"{path}: expected lines of the form 'key: value', found {_short(data)}{_yaml_hint(text)}")
     return data
 
 
@@ -85,6 +85,9 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             f.flush()
             os.fsync(f.fileno())
         beside.replace(target)
+    except OSError as e:
+        e.filename = e.filename or str(target)  # a full disk names no file
+        raise
     finally:
         beside.unlink(missing_ok=True)
 
@@ -175,6 +178,17 @@ def _decoded(path: Path) -> str:
         # older Chinese editors write GBK; a class name read that way is right, and one that is not shows at once
         LOGGER.warning("%s:%d is not UTF-8; reading the file as GBK", path, raw.count(b"\n", 0, e.start) + 1)
         return raw.decode("gb18030", errors="replace")
+
+
+def _yaml_hint(text: str) -> str:
+    """What the reason probably is, where a text that is no YAML has one of the usual slips."""
+    slips = {
+        "：": "a key ends in ':' and a blank, and '：' is another character",
+        r"(?m)^ *\t": "lines are indented by blanks, not by tabs",
+        r'"[^"\n]*\\': r"between double quotes \ has a meaning of its own; write C:/data, or leave the quotes out",
+    }
+    found = next((says for slip, says in slips.items() if re.search(slip, text)), "")
+    return f" ({found})" if found else ""
 
 
 @cache

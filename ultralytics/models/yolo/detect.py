@@ -166,6 +166,11 @@ class DetectionValidator(BaseValidator):
                 self._truth.add(batch["im_file"][i], shape, true_boxes.numpy(), true_cls.numpy())
 
     def _count(self, found: Tensor, true_boxes: Tensor, true_cls: Tensor) -> None:
+        if len(true_cls) and int(true_cls.max()) >= self.nc:
+            raise ValueError(
+                f"labels of {self.data.get('yaml_file', 'the data')} have the class {int(true_cls.max())}, the network "
+                f"knows only {self.nc} ({', '.join(self.names.values())}); give data it was trained for, or classes="
+            )
         hits = np.zeros((len(found), len(self.iouv)), bool)
         if len(found) and len(true_cls):
             iou = box_iou(true_boxes, found[:, :4])
