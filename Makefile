@@ -37,6 +37,7 @@ options: $(VENV)/.editable
 	$(PY) docs/make_options.py
 
 zip:
+	@test -e .ci/make_zip.py || { echo "make zip: works in a git checkout; this is an unpacked zip already"; exit 1; }
 	$(PYTHON) .ci/make_zip.py
 
 # an environment of its own, because both packages are called ultralytics; one that the caller names is taken as it is

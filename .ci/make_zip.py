@@ -39,8 +39,8 @@ def archive_name() -> str:
 
 def tracked_files() -> list[str]:
     """Files that git knows or would add, relative to the root, in order."""
-    # -z, because git quotes Chinese names otherwise
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    # git refuses a checkout of another user, usual on CI machines; -z, because it quotes Chinese names otherwise
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.decode("utf-8")
     names = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
     return sorted(name for name in names if not name.startswith(LEFT_OUT))

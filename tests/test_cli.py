@@ -319,6 +319,15 @@ def test_as_a_program(tmp_path):
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
+def test_a_path_that_the_output_cannot_hold(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(Path(ultralytics.__file__).resolve().parents[1])}
+    env |= {"YOLO_CONFIG_DIR": str(tmp_path / "设置"), "PYTHONIOENCODING": "ascii"}
+    run = [sys.executable, "-m", "ultralytics", "settings"]
+    done = subprocess.run(run, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u8bbe\\u7f6e" in done.stdout
+
+
 def test_logger_is_left_alone():
     before = list(LOGGER.handlers), LOGGER.level
     yolo("help")

@@ -60,3 +60,31 @@ def test_names():
     assert ultralytics.register is register
     with pytest.raises(AttributeError, match="no attribute 'YOLOO'"):
         ultralytics.YOLOO  # noqa: B018
+
+
+def test_a_reader_that_goes_away_stops_no_work(tmp_path):
+    """`yolo predict ... | head -1`: no traceback for every further message, and no complaint at the end."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pathlib import Path; from ultralytics.utils import LOGGER\n"
+        "for i in range(20000): LOGGER.info('line %d', i)\n"
+        "Path('done').touch()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "line 0\n"
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 0
+    assert (tmp_path / "done").exists()
+
+
+def test_the_first_picture_is_not_charged_with_imports(tiny_model, tmp_path):
+    """What suppression needs takes seconds to import: it is there before the clocks run."""
+    code = (
+        "import numpy as np; from ultralytics import YOLO; "
+        f"model = YOLO({str(tiny_model)!r}); "
+        "model.add_callback('on_predict_start', lambda p: print('torchvision.ops' in sys.modules)); "
+        "model.predict(np.zeros((32, 32, 3), np.uint8), imgsz=32, verbose=False)"
+    )
+    assert python(code, tmp_path).splitlines()[-1] == "True"

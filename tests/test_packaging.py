@@ -99,12 +99,14 @@ def test_licence_is_whole() -> None:
 
 
 needs_git = pytest.mark.skipif(
-    not (ROOT / ".git").exists() or not shutil.which("git"), reason="the zip is made from a git checkout"
+    not all((ROOT / name).exists() for name in (".git", ".ci/make_zip.py")) or not shutil.which("git"),
+    reason="the zip is made from a git checkout",
 )
 
 
 @needs_git
-def test_zip_holds_source_kit_data_and_docs(zip_maker: ModuleType) -> None:
+def test_zip_holds_source_kit_data_and_docs(zip_maker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # the checkout may belong to another user
     files = set(zip_maker.tracked_files())
     assert zip_maker.archive_name() == "ultralytics-8.3.0-addmodules.1"
     assert {
@@ -123,6 +125,19 @@ def test_zip_holds_source_kit_data_and_docs(zip_maker: ModuleType) -> None:
         "docs/改进原理.md",
     } <= files
     assert not [f for f in files if f.startswith((".", "runs/", "dist/")) or f.endswith((".pyc", ".cache"))]
+
+
+@needs_git
+def test_a_checkout_on_windows_has_scripts_that_run(tmp_path: Path) -> None:
+    """With core.autocrlf, git's setting there, make and the shell would read a carriage return into every line."""
+    git = ["git", "-c", "safe.directory=*", "-c", "core.autocrlf=true"]
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for words in (["init", "--quiet"], ["add", "."]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    (tmp_path / "Makefile").unlink()
+    subprocess.run([*git, "checkout-index", "Makefile"], cwd=tmp_path, check=True)
+    assert (tmp_path / "Makefile").read_bytes() == (ROOT / "Makefile").read_bytes().replace(b"\r\n", b"\n")
 
 
 @needs_git

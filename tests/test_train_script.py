@@ -11,6 +11,8 @@ import pytest
 import yaml
 from project import ROOT, TINY, copy_kit, python_path, run
 
+import ultralytics
+
 
 @pytest.fixture
 def kit() -> ModuleType:
@@ -152,6 +154,26 @@ def test_first_line_says_which_copy_runs(tmp_path: Path, tree: str, installed: s
     if warns:
         assert "pip install" in lines[2]
         assert "警告" in lines[3]
+
+
+def test_output_that_cannot_hold_chinese(tmp_path: Path) -> None:
+    """Sent into a file on a Western system: what the encoding lacks is written as \\u8b66, and the run goes on."""
+    project = fake_tree(copy_kit(tmp_path / "课程"))
+    env = {**python_path(tmp_path / "bin"), "PYTHONIOENCODING": "cp1252"}
+    text = run(["python", project / "train" / "train.py", "--epoch", "3"], tmp_path, env, code=1)
+    assert "\\u8b66\\u544a" in text  # 警告
+    assert "did you mean 'epochs'" in text
+    assert "Traceback" not in text
+
+
+def test_ctrl_c_ends_without_a_traceback(kit: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(model: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(vars(ultralytics), "YOLO", stopped)
+    with pytest.raises(SystemExit) as e:
+        kit.main([])
+    assert e.value.code == 130
 
 
 @pytest.mark.parametrize(("site", "says"), [("official", "not this project's package"), ("empty", "not installed")])

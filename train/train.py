@@ -7,6 +7,7 @@ Works from any folder. The first line printed says which copy of the package run
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -40,6 +41,8 @@ and without --data, for dataset/:
 
 
 def main(words: list[str]) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # Chinese must not end a run whose output is ASCII
     if {"-h", "--help"} & set(words):
         print(USAGE)
         return
@@ -64,6 +67,8 @@ def main(words: list[str]) -> None:
         if not ours:
             raise
         sys.exit(f"{type(e).__name__}: {e}")
+    except KeyboardInterrupt:  # Ctrl-C; the trainer has said how to go on
+        sys.exit(130)
 
 
 def read_words(words: list[str]) -> dict[str, object]:

@@ -6,6 +6,7 @@ is found before torch is imported; YOLO_DEBUG=1 shows where it came from.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -53,6 +54,8 @@ class UsageError(ValueError):
 def entrypoint(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by itself the process's); the exit code is 0, 2 for a mistake, 130 for Ctrl-C."""
     words = _joined([str(word) for word in (sys.argv[1:] if argv is None else argv)])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a Chinese path must not end a run whose output is ASCII
     try:
         _run(words)
     except KeyboardInterrupt:

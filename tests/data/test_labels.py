@@ -174,3 +174,13 @@ def test_polygons_of_the_real_set(coco128, tmp_path):
     box = table.boxes[row]
     assert np.allclose(box[:2] - box[2:] / 2, polygon.min(0), atol=1e-6)
     assert np.allclose(box[:2] + box[2:] / 2, polygon.max(0), atol=1e-6)
+
+
+def test_needs_no_semaphores(images, monkeypatch):
+    """Where /dev/shm is missing or full, processes cannot share; with workers=0 training must still begin."""
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("_multiprocessing.SemLock", full)
+    assert load_labels(images, nc=2).status.tolist() == [FOUND] * 6

@@ -52,7 +52,7 @@ def test_batch_holds_one_frame_of_each_stream_that_still_runs(video):
 
 def test_streams_file_lists_addresses(video, tmp_path):
     listing = tmp_path / "cameras.streams"
-    listing.write_text(f"{video('a.avi', 2)}\n{video('b.avi', 2)}\n", encoding="utf-8")
+    listing.write_text(f"{video('a b.avi', 2)}\n{video('c.avi', 2)}\n", encoding="utf-8")
     batches = list(load_source(listing, stream_buffer=True))
     assert [len(b.images) for b in batches] == [2, 2]
 

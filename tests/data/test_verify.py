@@ -69,7 +69,7 @@ def test_repeated_lines_count_once_and_order_stays():
         (b"0 .1 .1 .2 .2 .3 1.5", "^1: coordinate 1.5"),
         (b"0 .5 .5 .2 .2\ncat .5 .5 .2 .2", "^2: .*cat"),
         (b"0 0,5 0.5 0.2 0.2", "^1: .*0,5"),
-        (b"\xff\xfe0\x00", "^1: this is not text"),
+        (b"\xff\xfe0\x00", "^1: this is not UTF-8 text"),
     ],
 )
 def test_bad_lines(raw, message):

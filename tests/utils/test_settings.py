@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,20 @@ def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "_writable", lambda folder: folder != locked)
     assert settings_dir().name == "Ultralytics"
     assert settings_dir() != locked
+
+
+def test_a_user_without_a_home(tmp_path, monkeypatch, caplog):
+    """A container's `--user 1234` has no HOME and no entry in the list of users."""
+
+    def unknown(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", lambda path: unknown(path) if str(path).startswith("~") else path)
+    monkeypatch.setattr(Path, "home", classmethod(unknown))
+    room._settings_dir.cache_clear()
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    assert settings_dir() == tmp_path
+    monkeypatch.delenv("YOLO_CONFIG_DIR")
+    assert settings_dir() == Path(tempfile.gettempdir()) / "Ultralytics"
+    assert "YOLO_CONFIG_DIR sets it" in caplog.text
+    room._settings_dir.cache_clear()

@@ -11,9 +11,8 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import partial
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +164,15 @@ def _update(images: Sequence[str], stamps: np.ndarray, old: LabelTable | None, n
     fresh = np.flatnonzero(source < 0)
     tables = [] if old is None else [old.take(source[source >= 0])]
     threads = min(8, max(1, (os.cpu_count() or 2) - 1))
-    with ThreadPool(threads) as pool, _progress(len(fresh), f"{prefix}checking labels") as bar:
+    with ThreadPoolExecutor(threads) as pool, _progress(len(fresh), f"{prefix}checking labels") as bar:
         for start in range(0, len(fresh), _CHUNK):
             rows = fresh[start : start + _CHUNK]
             chosen = [images[row] for row in rows]
             checked = []
-            for result in pool.imap(partial(_check_picture, nc=nc), chosen, chunksize=16):
-                checked.append(result)
-                bar.update()
+            parts = (chosen[i : i + 16] for i in range(0, len(chosen), 16))  # one picture is too small an errand
+            for results in pool.map(lambda part: [_check_picture(image, nc) for image in part], parts):
+                checked += results
+                bar.update(len(results))
             tables.append(_table(chosen, stamps[rows], checked))
     order = np.argsort(np.concatenate([np.flatnonzero(source >= 0), fresh]) if old is not None else fresh)
     table = LabelTable.concat(tables)

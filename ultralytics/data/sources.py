@@ -318,9 +318,10 @@ def _from_list_file(file: Path) -> list[_Entry]:
 def _live_addresses(source: Any) -> list[str | int]:
     """Camera numbers and addresses, if the source is made of nothing else; a mixture with files is an error."""
     if isinstance(source, (str, Path)) and str(source).lower().endswith(".streams"):
-        return [
-            a for text in Path(source).read_text(encoding="utf-8-sig").split() for a in _live_addresses(text) or [text]
-        ]
+        lines = map(str.strip, Path(source).read_text(encoding="utf-8-sig").splitlines())
+        # blanks part addresses as in 8.3.0, but not the path of a file that is there
+        texts = [t for line in lines for t in ([line] if line and Path(line).is_file() else line.split())]
+        return [a for text in texts for a in _live_addresses(text) or [text]]
     items = list(source) if isinstance(source, (list, tuple)) else [source]
     live: list[str | int] = []
     for item in items:

@@ -36,7 +36,7 @@ def parse_labels(raw: bytes, nc: int) -> tuple[np.ndarray, np.ndarray, list[np.n
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise LabelError(f"1: this is not text ({e.reason}); write plain numbers") from e
+        raise LabelError(f"1: this is not UTF-8 text ({e.reason}); save it as UTF-8") from e
     lines = [(number, tokens) for number, line in enumerate(text.splitlines(), 1) if (tokens := line.split())]
     if all(len(tokens) == 5 for _, tokens in lines):
         rows, points = _box_rows(lines), [np.zeros((0, 2), np.float32)] * len(lines)

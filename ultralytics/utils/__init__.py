@@ -41,6 +41,12 @@ class _CurrentStdout(logging.StreamHandler):
     def stream(self) -> Any:
         return sys.stdout
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], BrokenPipeError):  # the reader has gone: the work goes on unheard
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        else:
+            super().handleError(record)
+
 
 def _make_logger() -> logging.Logger:
     logger = logging.getLogger("ultralytics")

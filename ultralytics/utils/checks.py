@@ -26,7 +26,7 @@ def copy_warning(beside: str | Path | None = None) -> str:
         return ""
     return (
         f"the package in {other} is not the one that runs ({ROOT}): changes made there have no effect. "
-        f"To run it from there: pip install -e {other.parent}"
+        f'To run it from there: pip install -e "{other.parent}"'
     )
 
 

@@ -6,6 +6,7 @@ those of ultralytics 8.3.0, so that both can share one file: what this version d
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -159,9 +160,12 @@ class Settings(MutableMapping[str, Any]):
 @cache  # so that the fallback is reported once
 def _settings_dir(asked: str) -> Path:
     homes = {"win32": "AppData/Roaming", "darwin": "Library/Application Support"}
-    home = Path.home() / homes.get(sys.platform, ".config") / "Ultralytics"
-    wanted = Path(asked or home).expanduser()
-    for folder in (wanted, Path(tempfile.gettempdir()) / "Ultralytics", Path.cwd() / "Ultralytics"):
+    wanted = Path(asked or f"~/{homes.get(sys.platform, '.config')}/Ultralytics")
+    folders = [Path(tempfile.gettempdir()) / "Ultralytics", Path.cwd() / "Ultralytics"]
+    with contextlib.suppress(RuntimeError):  # no HOME, and a user that the system does not know: usual in containers
+        wanted = wanted.expanduser()
+        folders.insert(0, wanted)
+    for folder in folders:
         if _writable(folder):
             if folder != wanted:
                 LOGGER.warning(
