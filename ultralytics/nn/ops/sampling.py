@@ -166,36 +166,33 @@ def _rows_columns(points: Tensor) -> tuple[Tensor, Tensor]:
 def _forward(x: Tensor, points: Tensor) -> Tensor:
     B, C, H, W = x.shape
     n, (h, w) = points.shape[1] // 2, points.shape[2:]
-    table = x.permute(0, 2, 3, 1).reshape(-1, C)
-    cell, fy, fx = _cells(*_rows_columns(points), H, W)
-    cell = cell + torch.arange(B, dtype=torch.int32, device=x.device).view(-1, 1) * (H * W)
-    weights = rows.corner_weights(fy.view(-1), fx.view(-1)).to(x.dtype)
-    samples = rows.read(table, rows.corner_rows(cell.view(-1), *_steps(H, W)), weights)
+    cell, fy, fx = _cells_of_batch(x, *_rows_columns(points))
+    samples = rows.read(_table(x), rows.corner_rows(cell, *_steps(H, W)), rows.corner_weights(fy, fx))
     return samples.view(B, h, w, n, C).permute(0, 4, 3, 1, 2)
 
 
 def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    B, C, H, W = x.shape
+    B, _, H, W = x.shape
     n, (h, w) = points.shape[1] // 2, points.shape[2:]
-    tables = x.permute(0, 2, 3, 1).flatten(1, 2)
     row, column = _rows_columns(points)
-    cell, fy, fx = _cells(row, column, H, W)  # each (B, h*w*N)
-    fy, fx = fy.to(x.dtype), fx.to(x.dtype)
-    grad = rows.settled(grad).permute(0, 3, 4, 2, 1).flatten(1, 3).contiguous()  # (B, h*w*N, C)
-    grad_x = x.new_empty(B, H, W, C)
-    slope = x.new_empty(2, B, h * w * n)
-    step = rows.chunk_length(4 * C, h * w * n)
-    cells, bags = x.new_empty(H * W, 4 * C), rows.bags(step, x.device)
-    scratch = x.new_empty(step, 4, C)
-    for b in range(B):
-        cells.zero_()
-        for at in rows.chunks(h * w * n, step):
-            corners = rows.corner_rows(cell[b, at], *_steps(H, W))
-            products = rows.products(tables[b], corners, grad[b, at], bags)
-            slope[0, b, at], slope[1, b, at] = rows.slopes(products, fy[b, at], fx[b, at])
-            rows.spread_(cells, cell[b, at], rows.corner_weights(fy[b, at], fx[b, at]), grad[b, at], scratch)
-        grad_x[b] = rows.gather_cells(cells, H, W)
-    slope[0] *= (row >= 0) & (row <= H - 1)
-    slope[1] *= (column >= 0) & (column <= W - 1)
+    cell, fy, fx = _cells_of_batch(x, row, column)
+    grad = rows.settled(grad).permute(0, 3, 4, 2, 1).flatten(0, 3).contiguous()  # (B*h*w*N, C)
+    products = rows.products(_table(x), rows.corner_rows(cell, *_steps(H, W)), grad, rows.bags(len(cell), x.device))
+    by_row, by_column = rows.slopes(products, fy, fx)
+    inside = (row >= 0) & (row <= H - 1), (column >= 0) & (column <= W - 1)  # what was clamped moves nothing
+    slope = torch.stack((by_row.view_as(row) * inside[0], by_column.view_as(column) * inside[1]))
     grad_points = slope.view(2, B, h, w, n).permute(1, 0, 4, 2, 3).reshape(points.shape).to(points.dtype)
+    grad_x = rows.spread(cell, rows.corner_weights(fy, fx), grad, (B, H, W))
     return grad_x.permute(0, 3, 1, 2), grad_points
+
+
+def _table(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1).flatten(0, 2)  # (B, C, H, W) -> (B*H*W, C)
+
+
+def _cells_of_batch(x: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Points (B, h*w*N) -> row of the table, fy, fx, each (B*h*w*N,)."""
+    B, _, H, W = x.shape
+    cell, fy, fx = _cells(row, column, H, W)
+    cell = cell + torch.arange(B, dtype=torch.int32, device=x.device).view(-1, 1) * (H * W)
+    return cell.view(-1), fy.view(-1).to(x.dtype), fx.view(-1).to(x.dtype)
