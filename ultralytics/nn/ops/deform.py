@@ -20,7 +20,8 @@ from ultralytics.nn.ops.onnx_form import grid_samples, wants_grid_sample
 from ultralytics.nn.ops.recompute import recomputed
 
 Pair = tuple[int, int]
-SPREAD_PARTS = 4  # the widest array of a chunk, the products that are spread, is made in this many parts
+PLACES = 1 << 16  # samples whose places are worked out at once, where a chunk has fewer: each small step costs a call
+SPREAD_PARTS = 2  # the widest array of a chunk, the products that are spread, is made in this many parts
 
 
 def deform_conv2d_depthwise(
@@ -209,24 +210,30 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
     grad = rows.settled(grad).permute(0, 2, 3, 1).flatten(1, 2).contiguous()
     grad_x, grad_taps = x.new_empty(g.B, g.H, g.W, g.C), torch.zeros_like(taps)
     grad_offset = torch.empty_like(offsets)
-    step = rows.chunk_length(4 * g.T * g.C, g.h * g.w)
+    step = rows.chunk_length(8 * g.T * g.C, g.h * g.w)
     cells, bags = x.new_empty(g.frame, 4 * g.C), rows.bags(step * g.T, x.device)
     scratch = x.new_empty(step * g.T if rows.makes_graph() else max(1, step * g.T // SPREAD_PARTS), 4, g.C)
     for b in range(g.B):
         cells.zero_()
-        for at in rows.chunks(g.h * g.w, step):
-            row, column = _points(offsets[b, at], starts, at)
+        for group in rows.chunks(g.h * g.w, max(step, PLACES // g.T)):
+            row, column = _points(offsets[b, group], starts, group)
             cell, fy, fx = _cells(row, column, g)
             fy, fx = fy.to(x.dtype), fx.to(x.dtype)
-            corners, weights = rows.corner_rows(cell, g.W + 2, 1), rows.corner_weights(fy, fx)
-            part = grad[b, at].unsqueeze(1)  # (P, 1, C)
-            grad_taps += rows.read(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
-            part = (part * taps).view(-1, g.C)  # gradient of the samples, (P*T, C)
-            by_row, by_column = rows.slopes(rows.products(tables[b], corners, part, bags), fy, fx)
+            grad_weights = x.new_empty(len(row), g.T, 4)
+            given = rows.corner_rows(cell, g.W + 2, 1), rows.corner_weights(fy, fx), cell.view(-1, 1)
+            places = [z.view(-1, g.T, z.shape[1]) for z in given]
+            grads = grad[b, group]
+            for at in rows.chunks(len(row), step):
+                corners, weights, tops = (z[at].flatten(0, 1) for z in places)
+                part = grads[at].unsqueeze(1)  # (P, 1, C)
+                grad_taps += rows.read(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
+                part = (part * taps).view(-1, g.C)  # gradient of the samples, (P*T, C)
+                grad_weights[at] = rows.products(tables[b], corners, part, bags).view(-1, g.T, 4)
+                rows.spread_(cells, tops.view(-1), weights, part, scratch)
+            by_row, by_column = rows.slopes(grad_weights.view(-1, 4), fy, fx)
             # what was clamped moves nothing
-            grad_offset[b, at, 0::2] = by_row.view(-1, g.T) * ((row > -1) & (row < g.H))
-            grad_offset[b, at, 1::2] = by_column.view(-1, g.T) * ((column > -1) & (column < g.W))
-            rows.spread_(cells, cell, weights, part, scratch)
+            grad_offset[b, group, 0::2] = by_row.view(-1, g.T) * ((row > -1) & (row < g.H))
+            grad_offset[b, group, 1::2] = by_column.view(-1, g.T) * ((column > -1) & (column < g.W))
         grad_x[b] = rows.gather_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
     grad_offset = grad_offset.view(g.B, g.h, g.w, 2 * g.T).permute(0, 3, 1, 2)
     return grad_x.permute(0, 3, 1, 2), grad_offset, grad_taps.t().reshape(weight.shape)
