@@ -27,7 +27,7 @@ from ultralytics.nn.Addmodules import register
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import backends, sample_conv
-from ultralytics.nn.ops.rows import wants_function
+from ultralytics.nn.ops.rows import makes_graph, wants_function
 from ultralytics.nn.ops.sampling import mix
 from ultralytics.utils import LOGGER
 
@@ -194,7 +194,7 @@ def _starts(shape: tuple[tuple[float, float], ...], like: Tensor) -> Tensor:
     Not a buffer: half() would round it, and a checkpoint's keys are fixed. But kept, since a copy from the CPU's memory
     makes the CPU wait for all that the GPU has to do, and cannot be in a CUDA graph.
     """
-    if like.device.type == "cpu" or type(like) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if like.device.type == "cpu" or type(like) is not Tensor or makes_graph():
         return torch.tensor(shape, dtype=like.dtype, device=like.device)
     return _kept_starts(shape, like.dtype, like.device)
 

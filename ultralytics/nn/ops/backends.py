@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ultralytics.nn.ops import rows
 from ultralytics.utils import LOGGER
 
 Backend = Literal["auto", "triton", "pytorch"]
@@ -61,7 +62,7 @@ def uses_triton(x: Tensor) -> bool:
     reason = _why_not(x)
     if reason and wanted == "triton":
         raise RuntimeError(f"use_backend('triton'): the kernels cannot run here, {reason}")
-    if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+    if not rows.makes_graph():
         if reason:
             _warn_once(f"AKConv, ACmix and D-LKA run on PyTorch's operators, not on the Triton kernels: {reason}")
         elif x.is_cuda:

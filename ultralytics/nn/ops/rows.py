@@ -91,11 +91,10 @@ def spread_(cells: Tensor, cell: Tensor, weights: Tensor, grad: Tensor, scratch:
 
 def gather_cells(cells: Tensor, height: int, width: int) -> Tensor:
     """(height * width, 4 C) sums of `spread_` -> (height, width, C) gradient of the map."""
-    parts = cells.view(height, width, 4, -1)
-    grad = parts[:, :, 0].clone()
-    grad[:, 1:] += parts[:, :-1, 1]
-    grad[1:] += parts[:-1, :, 2]
-    grad[1:, 1:] += parts[:-1, :-1, 3]
+    parts = cells.view(height, width, 4, -1).unbind(2)
+    grad = parts[0].clone()
+    for corner in (1, 2, 3):
+        _add_corner_(grad, parts[corner], corner)
     return grad
 
 
@@ -117,10 +116,16 @@ def spread(cell: Tensor, weights: Tensor, grad: Tensor, shape: tuple[int, int, i
         return bags.view(B, H, W, grad.shape[1])
 
     out = summed(0)
-    out[:, :, 1:] += summed(1)[:, :, :-1]
-    out[:, 1:] += summed(2)[:, :-1]
-    out[:, 1:, 1:] += summed(3)[:, :-1, :-1]
+    for corner in (1, 2, 3):
+        _add_corner_(out, summed(corner), corner)
     return out
+
+
+def _add_corner_(grad: Tensor, part: Tensor, corner: int) -> None:
+    """Add to `grad` (..., H, W, C), in place, what the cells' samples give to this corner, where it lies."""
+    down, right = divmod(corner, 2)
+    H, W = grad.shape[-3:-1]
+    grad[..., down:, right:, :] += part[..., : H - down, : W - right, :]
 
 
 def settled(grad: Tensor) -> Tensor:
