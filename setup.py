@@ -16,9 +16,9 @@ TEST = ["pytest>=8", "setuptools>=77", "scikit-learn>=1.3", "scipy>=1.11", SAFET
 
 def version() -> str:
     """The version, read and not imported: at this point nothing that the package needs is installed."""
-    found = re.search(r'^__version__ = "(.+)"', (ROOT / "ultralytics/__init__.py").read_text(encoding="utf-8"), re.M)
+    found = re.search(r'^__version__ = "(.+)"', (ROOT / "ultralytics/version.py").read_text(encoding="utf-8"), re.M)
     if not found:
-        raise RuntimeError("ultralytics/__init__.py has no line `__version__ = ...`")
+        raise RuntimeError("ultralytics/version.py has no line `__version__ = ...`")
     return found[1]
 
 

@@ -30,10 +30,10 @@ def main() -> None:
 
 def archive_name() -> str:
     """`ultralytics-8.3.0-addmodules.1`: the version without the plus sign, which some unpackers change."""
-    text = (ROOT / "ultralytics/__init__.py").read_text(encoding="utf-8")
+    text = (ROOT / "ultralytics/version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "(.+)"', text, re.M)
     if not found:
-        raise RuntimeError("ultralytics/__init__.py has no line `__version__ = ...`")
+        raise RuntimeError("ultralytics/version.py has no line `__version__ = ...`")
     return f"ultralytics-{found[1].replace('+', '-')}"
 
 

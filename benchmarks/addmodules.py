@@ -9,11 +9,11 @@
 
 Tables: "blocks", whole modules and networks against literal ones; "operators", the three operators at YOLO's shapes
 (P3–P5 of 640 px, batch 16) against all that computes the same; "steps", training steps of networks against plain
-yolov8n. The literal side (literal.py) is written from the papers' formulas in the way people compute them today. Sides
-share weights and inputs and take turns; a figure is the median. Of the operators' sides torch.compile takes by far the
-longest, since it compiles for every shape: `--sides` leaves it out. In "blocks", memory is the peak over the inputs of
-one forward and backward pass, on a CPU measured as resident memory in a process of its own. `--clock cpu` counts
-processor time, for a machine that others use too.
+yolov8n. The literal side (baselines.py) is written from the papers' formulas in the way people compute them today.
+Sides share weights and inputs and take turns; a figure is the median. Of the operators' sides torch.compile takes by
+far the longest, since it compiles for every shape: `--sides` leaves it out. In "blocks", memory is the peak over the
+inputs of one forward and backward pass, on a CPU measured as resident memory in a process of its own. `--clock cpu`
+counts processor time, for a machine that others use too.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ import sys
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
-import limits
+import roofline
 import table
 import torch
 import training
-from literal import literal
+from baselines import literal
+from implementations import SIDES
 from measure import Timer, determinism, gpu_peak, one_line, resident_peak, spread
-from sides import SIDES
 from torch import Tensor, nn
 
 from ultralytics.nn.Addmodules.acmix import ACmix
@@ -114,12 +114,12 @@ def peak_bytes(case: str, side: str, dtype: torch.dtype, args: argparse.Namespac
 def peak_in_processes(case: str, side: str, dtype: torch.dtype, args: argparse.Namespace) -> float:
     """Median over new processes: what the libraries and the heap keep differs by tens of megabytes."""
     command = [sys.executable, __file__, "--peak", case, side, "--threads", str(args.threads)]
-    command += ["--dtype", limits.name(dtype), *(["--shapes", "tiny"] if args.tiny else [])]
+    command += ["--dtype", roofline.name(dtype), *(["--shapes", "tiny"] if args.tiny else [])]
     runs = (subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(args.repeat))
     return statistics.median(int(run.stdout.split()[-1]) for run in runs)
 
 
-def report(case: str, dtype: torch.dtype, timer: Timer, rates: limits.Rates | None, args: argparse.Namespace) -> None:
+def report(case: str, dtype: torch.dtype, timer: Timer, rates: roofline.Rates | None, args: argparse.Namespace) -> None:
     """Print what one block or network takes on all sides."""
     sides, on_cpu = ("ours", "literal", *(["base"] if case in NETS else [])), args.device == "cpu"
     pairs = {side: make(case, side, args) for side in sides}
@@ -151,11 +151,11 @@ def report(case: str, dtype: torch.dtype, timer: Timer, rates: limits.Rates | No
         print(text + f"1/{mb['literal'] / mb['ours']:.1f}" + (f"  (asked 1/{ASKED[case][2]})" if on_cpu else ""))
 
 
-def _limit(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool, ms: float, rates: limits.Rates) -> str:
+def _limit(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool, ms: float, rates: roofline.Rates) -> str:
     B, C, H, W = x.shape
-    work = limits.total(limits.block(m, (B, C, H, W)), dtype.itemsize, backward)
+    work = roofline.total(roofline.block(m, (B, C, H, W)), dtype.itemsize, backward)
     seconds, what = rates.least(work, dtype)
-    text = f"  {'':20}must: {limits.describe(work)}; at least {1e3 * seconds:.1f} ms ({what}); "
+    text = f"  {'':20}must: {roofline.describe(work)}; at least {1e3 * seconds:.1f} ms ({what}); "
     return text + f"ours reach {1e3 * seconds / ms:.0%} of that"
 
 
@@ -221,7 +221,7 @@ def run(args: argparse.Namespace) -> None:
         print(peak_bytes(case, side, args.dtype[0], args))
         return
     timer = Timer(args.device, args.clock)
-    rates = limits.measure_rates(timer, args.dtype, args.repeat, args.tiny) if args.limits else None
+    rates = roofline.measure_rates(timer, args.dtype, args.repeat, args.tiny) if args.limits else None
     plan = table.Plan(timer, args.repeat, args.sides, args.only, args.tiny)
     for dtype in args.dtype:
         print(heading(dtype, args), flush=True)

@@ -79,7 +79,7 @@ def main() -> None:
     if args.worker:
         worker(args)
         return
-    from ultralytics.data.check import check_det_dataset
+    from ultralytics.data.dataset_config import check_det_dataset
     from ultralytics.utils.files import yaml_save
 
     data = check_det_dataset(args.data, splits=("train", "val"))

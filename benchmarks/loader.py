@@ -66,7 +66,7 @@ def report(case: str, found: dict[str, list[dict]], args: argparse.Namespace) ->
 def copied(data: Path, folder: Path, copies: int) -> Path:
     """Training pictures and labels in a folder of their own, because the official side writes there."""
     sys.path.insert(0, str(ROOT))
-    from ultralytics.data.check import check_det_dataset
+    from ultralytics.data.dataset_config import check_det_dataset
     from ultralytics.data.images import find_images, label_path
 
     facts = check_det_dataset(data)
@@ -138,7 +138,7 @@ def official_loader(args: argparse.Namespace):
 
 def our_loader(args: argparse.Namespace):
     from ultralytics.data import dataset as module
-    from ultralytics.data.check import check_det_dataset
+    from ultralytics.data.dataset_config import check_det_dataset
     from ultralytics.data.loader import build_dataloader
 
     if args.least:

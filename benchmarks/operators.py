@@ -9,11 +9,11 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import limits
+import roofline
 import torch
 import torch.nn.functional as F
-from literal import four_gathers, torchvision_deform, unfolded_attention
-from sides import Case, NotAvailable, Side
+from baselines import four_gathers, torchvision_deform, unfolded_attention
+from implementations import Case, NotAvailable, Side
 from torch import Tensor, nn
 
 from ultralytics.nn.Addmodules.akconv import AKConv
@@ -52,8 +52,8 @@ class Deform(Case):
         x, offset, weight = inputs
         return lambda: torchvision_deform(x, offset, weight, 1, self.padding, self.dilation)
 
-    def operator(self) -> limits.Operator:
-        return limits.deformable(self.shape, self.shape[2:], self.kernel**2)
+    def operator(self) -> roofline.Operator:
+        return roofline.deformable(self.shape, self.shape[2:], self.kernel**2)
 
     def __str__(self) -> str:
         return f"{super().__str__()}, {self.kernel}×{self.kernel} dilated {self.dilation}"
@@ -87,8 +87,8 @@ class Attention(Case):
 
         return call
 
-    def operator(self) -> limits.Operator:
-        return limits.attention(self.shape, self.window)
+    def operator(self) -> roofline.Operator:
+        return roofline.attention(self.shape, self.window)
 
     def others(self) -> dict[str, Callable[[list[Tensor]], Side]]:
         return {"sdpa": self._sdpa, "natten": self._natten}
@@ -185,8 +185,8 @@ class Sampling(Case):
         m = self._module(offset, weight)
         return lambda: m.conv(four_gathers(x, offset, m.shape, m.stride))
 
-    def operator(self) -> limits.Operator:
-        return limits.sampled_projection(self.shape, self.out, self.points, self.out_channels)
+    def operator(self) -> roofline.Operator:
+        return roofline.sampled_projection(self.shape, self.out, self.points, self.out_channels)
 
     def __str__(self) -> str:
         return f"{super().__str__()} → {self.out_channels}, N={self.points}, stride {self.stride}"

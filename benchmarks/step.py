@@ -118,9 +118,9 @@ def inference(side: str, yaml: str) -> dict[str, Callable[[], Any]]:
     x = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
     array = random_images()[0].permute(1, 2, 0).contiguous().numpy()
     if side == "ours":
-        from ultralytics.engine.ready import ready_network
+        from ultralytics.nn.inference.inference_model import get_inference_model
 
-        network = ready_network(network, torch.device("cpu"), half=False)
+        network = get_inference_model(network, torch.device("cpu"), half=False)
         x = x.contiguous(memory_format=torch.channels_last)
     else:
         network = network.eval().fuse(verbose=False)
@@ -140,7 +140,7 @@ def random_images() -> Any:
 def put_literal_akconv(model: Any) -> None:
     """Exchange the convolutions of an official yolov8 for literal AKConvs where our model file has AKConv."""
     import yaml
-    from literal import LiteralAKConv
+    from baselines import LiteralAKConv
     from torch import nn
 
     content = yaml.safe_load(AKCONV.read_text(encoding="utf-8"))

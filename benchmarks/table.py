@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import limits
+import roofline
 import torch
-from limits import Rates, describe, total
+from implementations import OURS, Case, NotAvailable, Side
 from measure import Timer, gpu_peak, milliseconds, one_line
 from operators import cases
-from sides import OURS, Case, NotAvailable, Side
+from roofline import Rates, describe, total
 from torch import Tensor
 
 NAMES = {
@@ -199,7 +199,7 @@ def report(shapes: Sequence[str], dtype: torch.dtype, plan: Plan, rates: Rates |
         chosen = [case for case in every if case.key == key]
         if not chosen:
             continue
-        print(f"\n{chosen[0].title}, {limits.name(dtype)}\n", flush=True)
+        print(f"\n{chosen[0].title}, {roofline.name(dtype)}\n", flush=True)
         print("| B×C×H×W | side | forward, ms | × | forward + backward, ms | × | peak, MB | 1/ | off |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
         results = []

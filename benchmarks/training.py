@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-import sides
+import implementations
 import torch
 from measure import Timer, determinism, gpu_peak, milliseconds, one_line
 from table import RAN, Plan
@@ -61,7 +61,7 @@ def why_no_kernel(device: str) -> str:
     """Why whole networks cannot use the kernels here; empty if they can."""
     if device == "cpu":
         return "on a CPU it runs in Triton's interpreter only, which is for single operators"
-    return sides.why_no_kernel(torch.zeros(1, device=device))
+    return implementations.why_no_kernel(torch.zeros(1, device=device))
 
 
 def report(plan: Plan) -> None:
@@ -93,7 +93,7 @@ def _rows(
             continue
         try:
             step = make_step(yaml, plan.device, size, batch)
-            steps[name] = sides.with_backend(step, WAYS[way]) if way else step
+            steps[name] = implementations.with_backend(step, WAYS[way]) if way else step
             steps[name]()
         except Exception as e:  # noqa: BLE001  one network's failure, out of memory too, is a line of the table
             reasons[name] = f"failed: {one_line(e)}"

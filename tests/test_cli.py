@@ -14,7 +14,7 @@ import pytest
 
 import ultralytics
 from ultralytics import cfg, cli
-from ultralytics.nn import Addmodules
+from ultralytics.nn import registry
 from ultralytics.utils import LOGGER
 from ultralytics.utils.files import yaml_load, yaml_save
 from ultralytics.utils.settings import Settings
@@ -284,9 +284,9 @@ def test_modules(capsys, monkeypatch):
     class Sharpen:
         def __init__(self, c1: int, c2: int, num_param: int = 3) -> None: ...
 
-    entry = Addmodules.Entry("Sharpen", Sharpen, ("c1", "c2", "*args"), "arXiv 1234.56789", "[-1, 1, Sharpen, [64]]")
-    other = Addmodules.Entry("Sharper", Sharpen, entry.feed, entry.paper, entry.usage)
-    monkeypatch.setattr(Addmodules, "registered", lambda: {"Sharpen": entry, "Sharper": other})
+    entry = registry.Entry("Sharpen", Sharpen, ("c1", "c2", "*args"), "arXiv 1234.56789", "[-1, 1, Sharpen, [64]]")
+    other = registry.Entry("Sharper", Sharpen, entry.feed, entry.paper, entry.usage)
+    monkeypatch.setattr(registry, "registered", lambda: {"Sharpen": entry, "Sharper": other})
     assert yolo("modules") == 0
     out = capsys.readouterr().out
     for part in (

@@ -55,7 +55,7 @@ def test_names():
     assert ultralytics.__version__ == "8.3.0+addmodules.1"
     assert set(ultralytics.__all__) <= set(dir(ultralytics))
     assert ultralytics.settings["weights_dir"]
-    from ultralytics.nn.Addmodules import register
+    from ultralytics.nn.registry import register
 
     assert ultralytics.register is register
     with pytest.raises(AttributeError, match="no attribute 'YOLOO'"):

@@ -8,17 +8,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ultralytics.version import __version__
+
 if TYPE_CHECKING:
     from ultralytics.engine.model import YOLO
-    from ultralytics.nn.Addmodules import register
+    from ultralytics.nn.registry import register
     from ultralytics.utils.settings import settings
 
-__version__ = "8.3.0+addmodules.1"
 __all__ = ["YOLO", "__version__", "register", "settings"]
 
 _HOMES = {
     "YOLO": "ultralytics.engine.model",
-    "register": "ultralytics.nn.Addmodules",
+    "register": "ultralytics.nn.registry",
     "settings": "ultralytics.utils.settings",
 }
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ultralytics import __version__
 from ultralytics.utils import ROOT
+from ultralytics.version import __version__
 
 HELP = """\
 Usage: yolo [TASK] MODE key=value ...
@@ -147,7 +147,7 @@ def _joined(words: list[str]) -> list[str]:
 def _unknown_word(word: str) -> NoReturn:
     from ultralytics.cfg import MODES, TASKS, all_options
     from ultralytics.cfg.options import word_of
-    from ultralytics.utils.files import did_you_mean
+    from ultralytics.utils.suggest import did_you_mean
 
     if word in all_options():
         default = word_of(all_options()[word].default)
@@ -282,7 +282,7 @@ def _checks(_words: list[str]) -> None:
 def _modules(_words: list[str]) -> None:
     import inspect
 
-    from ultralytics.nn.Addmodules import Entry, registered
+    from ultralytics.nn.registry import Entry, registered
 
     by_class: dict[type, list[Entry]] = {}
     for entry in registered().values():

@@ -9,12 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import addmodules
-import limits
-import literal
+import baselines
+import implementations
 import measure
 import operators
 import pytest
-import sides
+import roofline
 import torch
 import training
 from torch.overrides import TorchFunctionMode
@@ -194,7 +194,7 @@ def made_up_gpu(monkeypatch):
     monkeypatch.setattr(training.torch.amp, "GradScaler", lambda *_, **__: _NoScaler())
     monkeypatch.setattr(measure, "FLUSH_BYTES", 1)
     monkeypatch.setitem(measure.WARM_UP, "cuda", 1)
-    monkeypatch.setitem(limits.SIZES, "cuda", (1 << 10, 16))
+    monkeypatch.setitem(roofline.SIZES, "cuda", (1 << 10, 16))
     for name, value in {"BATCH": 1, "LEVELS": {"P5": 5}, "WIDTHS": {"n": (4,)}, "LARGE": ((5, 1),)}.items():
         monkeypatch.setattr(operators, name, value)
     monkeypatch.setattr(training, "SIZE", 64)
@@ -223,7 +223,7 @@ def _gpu_run(monkeypatch, capsys, options):
 
 
 def test_blocks_and_operators_of_a_gpu_run(made_up_gpu, monkeypatch, capsys):
-    monkeypatch.setattr(sides, "why_no_kernel", lambda x: "there is none")
+    monkeypatch.setattr(implementations, "why_no_kernel", lambda x: "there is none")
     text = _gpu_run(
         monkeypatch, capsys, "--limits --only akconv --shapes n --dtype float32 bfloat16 --sides kernel pytorch literal"
     )
@@ -258,7 +258,7 @@ def _too_large(*_):
 
 
 def test_a_side_that_does_not_fit_into_memory_does_not_end_a_gpu_run(made_up_gpu, monkeypatch, capsys):
-    monkeypatch.setattr(literal, "four_gathers", _too_large)
+    monkeypatch.setattr(baselines, "four_gathers", _too_large)
     monkeypatch.setattr(operators, "four_gathers", _too_large)
     text = _gpu_run(monkeypatch, capsys, f"{SMALL_RUN} --only akconv --tables blocks operators")
     assert f"AKConv\n  akconv {NO_MEMORY}\n" in text

@@ -9,9 +9,9 @@ import operators
 import pytest
 import table
 import torch
+from implementations import NotAvailable
 from measure import Timer
 from operators import cases, window_counts
-from sides import NotAvailable
 from table import Plan, Row
 
 from ultralytics.nn.ops import window_attention_reference

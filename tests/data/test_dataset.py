@@ -11,8 +11,8 @@ from test_augment import OFF, fingerprint
 from toy_dataset import make_dataset, write_label
 
 from ultralytics.data import dataset as module
-from ultralytics.data.check import DatasetError, check_det_dataset
 from ultralytics.data.dataset import PARTNERS, Ticket, YOLODataset
+from ultralytics.data.dataset_config import DatasetError, check_det_dataset
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "official.json").read_text())
 

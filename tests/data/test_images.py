@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy_dataset import write_image
 
-from ultralytics.data.check import DatasetError, DatasetNotFoundError
+from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError
 from ultralytics.data.images import (
     ImageStore,
     available_memory,

@@ -8,7 +8,7 @@ import pytest
 from toy_dataset import write_label
 
 from ultralytics.data import labels as module
-from ultralytics.data.check import DatasetError
+from ultralytics.data.dataset_config import DatasetError
 from ultralytics.data.images import find_images
 from ultralytics.data.labels import CORRUPT, EMPTY, FOUND, MISSING, LabelTable, load_labels
 from ultralytics.utils.settings import settings_dir
@@ -98,7 +98,7 @@ def test_columns_that_do_not_fit_together(images, checked):
     table = load_labels(images, nc=2)
     (file,) = (f for f in (settings_dir() / "cache").glob("labels-*.bin") if images[0].encode() in f.read_bytes())
     columns = {name: getattr(table, name) for name in LabelTable.__dataclass_fields__}
-    module.save_columns(file, {**columns, "cls": columns["cls"][:-1]}, module.VERSION)
+    module.save_arrays(file, {**columns, "cls": columns["cls"][:-1]}, module.VERSION)
     assert len(load_labels(images, nc=2).cls) == 9
 
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from ultralytics.cfg import get_cfg
 from ultralytics.data.streams import Clip
-from ultralytics.engine.outputs import VIDEO_SUFFIX, RunFiles
+from ultralytics.engine.prediction_writer import VIDEO_SUFFIX, PredictionWriter
 from ultralytics.engine.predictor import BasePredictor
-from ultralytics.engine.ready import ready_network
 from ultralytics.engine.results import Results
+from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 
@@ -287,7 +287,7 @@ class TestFiles:
         ],
     )
     def test_no_two_sources_write_to_one_name(self, tmp_path, paths, stems):
-        out = RunFiles(tmp_path, get_cfg(), live=False)
+        out = PredictionWriter(tmp_path, get_cfg(), live=False)
         clips = [Clip(1, 10.0, path) if path.endswith(".avi") else None for path in paths]
         assert [out.stem(path, clip) for path, clip in zip(paths, clips, strict=True)] == stems
 
@@ -303,12 +303,12 @@ class TestFiles:
 class TestNetwork:
     def test_it_is_copied_once_and_again_when_it_changes(self):
         net, cpu = Net().train(), torch.device("cpu")
-        first = ready_network(net, cpu, False)
+        first = get_inference_model(net, cpu, False)
         assert first is not net
         assert (first.fused, net.fused, first.training, net.training) == (1, 0, False, True)
         assert all(p.requires_grad for p in net.parameters())
         assert not any(p.requires_grad for p in first.parameters())
-        assert ready_network(net, cpu, False) is first
+        assert get_inference_model(net, cpu, False) is first
         changes = [
             lambda: net.model[0].weight.data.zero_(),
             lambda: net.load_state_dict({k: v + 1 for k, v in net.state_dict().items()}),
@@ -317,9 +317,9 @@ class TestNetwork:
         ]
         for change in changes:
             change()
-            new = ready_network(net, cpu, False)
+            new = get_inference_model(net, cpu, False)
             assert new is not first
-            assert ready_network(net, cpu, False) is new
+            assert get_inference_model(net, cpu, False) is new
             first = new
 
     def test_a_real_network_gives_the_same_fused_and_stays_untouched(self, predict):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ultralytics import YOLO
-from ultralytics.engine.numerics import TrainingError
+from ultralytics.engine.stability import TrainingError
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.checkpoint import load_checkpoint, read_safely
 from ultralytics.utils.files import read_results, yaml_load

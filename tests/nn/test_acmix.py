@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ultralytics.nn.Addmodules import lookup
 from ultralytics.nn.Addmodules.acmix import ACmix, C2f_ACmix
+from ultralytics.nn.registry import lookup
 
 
 def _module(*args, seed=0, **options):

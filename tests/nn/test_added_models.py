@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ultralytics
-from ultralytics.nn.Addmodules import registered
+from ultralytics.nn.registry import registered
 from ultralytics.nn.tasks import DetectionModel, guess_model_task
 from ultralytics.utils.files import yaml_load
 

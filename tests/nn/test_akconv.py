@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from ultralytics.nn.Addmodules import akconv, lookup
+from ultralytics.nn.Addmodules import akconv
 from ultralytics.nn.Addmodules.akconv import SHAPES, AKConv, C2f_AKConv, initial_shape
 from ultralytics.nn.ops import backends, use_backend
+from ultralytics.nn.registry import lookup
 from ultralytics.utils import LOGGER
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from registry import Example, class_names, listed
+from module_examples import Example, class_names, listed
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from ultralytics.nn.Addmodules import lookup
 from ultralytics.nn.Addmodules.dlka import (
     Bottleneck_DLKA,
     C2f_DLKA,
@@ -18,6 +17,7 @@ from ultralytics.nn.Addmodules.dlka import (
     deformable_LKA,
     deformable_LKA_Attention,
 )
+from ultralytics.nn.registry import lookup
 from ultralytics.utils import ROOT
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ultralytics.nn.Addmodules import lookup
 from ultralytics.nn.Addmodules.dlka import deformable_LKA_Attention
 from ultralytics.nn.Addmodules.dlka3d import deformable_LKA_Attention3d
 from ultralytics.nn.ops import deform_conv3d_reference
+from ultralytics.nn.registry import lookup
 from ultralytics.nn.tasks import DetectionModel, ModelFileError
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ultralytics.nn import Addmodules
+from ultralytics.nn import registry
 from ultralytics.nn.parser import (
     ModelFileError,
     guess_model_scale,
@@ -32,9 +32,9 @@ def logged(monkeypatch):
 @pytest.fixture
 def added(monkeypatch):
     """A registry with modules of this test file only."""
-    monkeypatch.setattr(Addmodules, "_REGISTRY", {})
-    monkeypatch.setattr(Addmodules, "_shipped_loaded", True)
-    return Addmodules.register
+    monkeypatch.setattr(registry, "_REGISTRY", {})
+    monkeypatch.setattr(registry, "_shipped_loaded", True)
+    return registry.register
 
 
 # ---- names and scales ------------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ import pickle
 
 import pytest
 import torch
-from registry import BY_HAND, MORE_ROWS, Example, class_names, each, example_row, listed
+from module_examples import BY_HAND, MORE_ROWS, Example, class_names, each, example_row, listed
 
-from ultralytics.nn import Addmodules, surgery
-from ultralytics.nn.Addmodules import acmix, register, registered
+from ultralytics.nn import fuse, registry
+from ultralytics.nn.Addmodules import acmix
 from ultralytics.nn.ops import rows, window_attention_reference
+from ultralytics.nn.registry import register, registered
 
 CASES = [*class_names(), *MORE_ROWS]
 SIZES = [(1, 1), (2, 3), (5, 4)]
@@ -44,7 +45,7 @@ def test_every_name_builds_its_class(name):
 
 
 def test_a_module_that_nobody_knows_how_to_build_is_named(monkeypatch):
-    monkeypatch.setattr(Addmodules, "_REGISTRY", {})
+    monkeypatch.setattr(registry, "_REGISTRY", {})
 
     @register("c1", usage="Sharpen(channels)  # no row")
     class Sharpen(torch.nn.Identity): ...
@@ -135,8 +136,8 @@ def test_fused_it_computes_the_same(name):
     case = Example(name)
     m, x = case.module, case.inputs(7, 6)
     fused = copy.deepcopy(m)
-    surgery.fuse(fused)
-    assert surgery.is_fused(fused)
+    fuse.fuse_layers(fused)
+    assert fuse.is_fused(fused)
     with torch.no_grad():
         _close(fused(x), m(x), rtol=1e-4, atol=1e-5)
 

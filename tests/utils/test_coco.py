@@ -181,7 +181,7 @@ def average_precision(stats, level, steps):
 @pytest.fixture(params=["bccd", "coco128"])
 def counted(request, pycocotools, tmp_path):
     """A validator after noisy detections of real data, and its results."""
-    from ultralytics.data.check import check_det_dataset
+    from ultralytics.data.dataset_config import check_det_dataset
 
     folder = request.getfixturevalue(request.param)
     file = folder / f"{request.param}.yaml"

@@ -13,7 +13,6 @@ import pytest
 from ultralytics.utils.files import (
     YamlError,
     atomic_write,
-    did_you_mean,
     find_file,
     increment_path,
     yaml_load,
@@ -187,16 +186,3 @@ def test_find_file(tmp_path, monkeypatch):
         assert part in str(e.value)
     with pytest.raises(FileNotFoundError, match=r"is a folder, not a recipe; did you mean '.*a\.yaml'"):
         find_file(second, folders, "recipe")
-
-
-@pytest.mark.parametrize(
-    ("word", "known", "text"),
-    [
-        ("epoch", ["epochs", "patience"], "; did you mean 'epochs'?"),
-        ("EPOCHS", ["epochs"], "; did you mean 'epochs'?"),
-        ("zzz", ["epochs"], ""),
-        ("hsv", ["hsv_h", "hsv_s", "mosaic"], "; did you mean 'hsv_s' or 'hsv_h'?"),
-    ],
-)
-def test_did_you_mean(word, known, text):
-    assert did_you_mean(word, known) == text

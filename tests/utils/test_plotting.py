@@ -163,9 +163,9 @@ class TestSaveOneBox:
 
 
 def test_the_names_of_8_3_0_are_found_here():
-    from ultralytics.utils import charts, mosaic
+    from ultralytics.utils import charts, image_grid
 
-    assert plotting.plot_images is mosaic.plot_images
+    assert plotting.plot_images is image_grid.plot_images
     assert plotting.plot_results is charts.plot_results
     with pytest.raises(AttributeError, match="plot_nothing"):
         _ = plotting.plot_nothing

@@ -14,8 +14,9 @@ from typing import Any
 
 from ultralytics.cfg.options import DEFAULT_YAML, Option, OptionError, all_options, literal
 from ultralytics.utils import LOGGER, RANK, ROOT, IterableSimpleNamespace
-from ultralytics.utils.files import did_you_mean, find_file, increment_path, yaml_load
+from ultralytics.utils.files import find_file, increment_path, yaml_load
 from ultralytics.utils.settings import settings
+from ultralytics.utils.suggest import did_you_mean
 
 __all__ = [
     "DEFAULT_YAML",

@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from ultralytics.data.augment import Format, LetterBox, Picture, TrainAugment
-from ultralytics.data.check import DatasetError
+from ultralytics.data.dataset_config import DatasetError
 from ultralytics.data.images import ImageStore, available_memory, find_images, load_resized, resized_shape
 from ultralytics.data.labels import CORRUPT, LabelTable, load_labels
 from ultralytics.data.warp import GREY, Objects

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ultralytics.data.check import DatasetError, DatasetNotFoundError
+from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError
 
 IMG_FORMATS = frozenset({"bmp", "dng", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp", "pfm"})
 

@@ -1,6 +1,6 @@
 """Labels: read and checked once, kept as flat arrays in a cache that notices changes.
 
-A bad picture or a bad line (see data/verify.py) takes that picture out of the dataset; pictures without a label file
+A bad image or a bad line (see data/label_parser.py) takes that image out of the dataset; images without a label file
 or with an empty one stay, as background. What was found is said once, in a summary. Nothing in the dataset is written.
 The cache lies in the user's settings folder; only pictures whose files changed (size or time) are read again.
 """
@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from ultralytics.data.check import DatasetError
-from ultralytics.data.columns import (
-    ColumnsError,
+from ultralytics.data.array_file import (
+    ArrayFileError,
     join_offsets,
-    load_columns,
+    load_arrays,
     pack_text,
-    save_columns,
+    save_arrays,
     take_ragged,
     unpack_text,
 )
+from ultralytics.data.dataset_config import DatasetError
 from ultralytics.data.images import label_path
-from ultralytics.data.verify import LabelError, check_image, parse_labels
+from ultralytics.data.label_parser import LabelError, check_image, parse_labels
 from ultralytics.utils import LOGGER, VERBOSE
 from ultralytics.utils.settings import settings_dir
 
@@ -253,7 +253,7 @@ def _is_current(old: LabelTable, images: Sequence[str], stamps: np.ndarray) -> b
 
 def _read_cache(file: Path) -> LabelTable | None:
     try:
-        table = LabelTable(**load_columns(file, VERSION))
+        table = LabelTable(**load_arrays(file, VERSION))
         ends = (table.path_offsets, table.paths), (table.note_offsets, table.notes), (table.point_offsets, table.points)
         sound = (
             all(offsets[-1] == len(values) and (np.diff(offsets) >= 0).all() for offsets, values in ends)
@@ -261,10 +261,10 @@ def _read_cache(file: Path) -> LabelTable | None:
             and len(table.shapes) == len(table.stamps) == len(table.object_offsets) - 1 == len(table)
         )
         if not sound:
-            raise ColumnsError(f"{file}: the columns do not fit together")
+            raise ArrayFileError(f"{file}: the columns do not fit together")
     except FileNotFoundError:
         return None
-    except (OSError, ColumnsError, TypeError, IndexError) as e:
+    except (OSError, ArrayFileError, TypeError, IndexError) as e:
         LOGGER.debug("label cache is rebuilt: %s", e)
         return None
     return table
@@ -273,7 +273,7 @@ def _read_cache(file: Path) -> LabelTable | None:
 def _write_cache(file: Path, table: LabelTable) -> None:
     started = time.perf_counter()
     try:
-        save_columns(file, {field.name: getattr(table, field.name) for field in fields(table)}, VERSION)
+        save_arrays(file, {field.name: getattr(table, field.name) for field in fields(table)}, VERSION)
     except OSError as e:
         LOGGER.debug("label cache stays in memory: %s", e)
         return

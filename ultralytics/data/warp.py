@@ -20,7 +20,7 @@ from math import ceil, floor
 import cv2
 import numpy as np
 
-from ultralytics.data.columns import join_offsets, take_ragged
+from ultralytics.data.array_file import join_offsets, take_ragged
 
 GREY = 114  # of everything that no picture covers
 _MIN_SIDE = 2  # pixels: smaller boxes are lost by the warp

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any
+
+from ultralytics.utils.suggest import did_you_mean
 
 Callback = Callable[[Any], None]
 
@@ -55,9 +56,8 @@ class Callbacks(dict[str, list[Callback]]):
             ValueError: there is no such event.
         """
         if event not in self:
-            near = difflib.get_close_matches(event, EVENTS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(EVENTS)}"
-            raise ValueError(f"there is no event '{event}'; {hint}")
+            hint = did_you_mean(event, EVENTS) or f"; there are: {', '.join(EVENTS)}"
+            raise ValueError(f"there is no event '{event}'{hint}")
         self[event].append(function)
 
     def run(self, event: str, source: Any) -> None:

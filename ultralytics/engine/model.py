@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ultralytics.cfg import OptionError, get_cfg, load_cfg_file, warn_unused
 from ultralytics.engine.callbacks import Callback, Callbacks
-from ultralytics.nn.carry import CarryReport
 from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
-from ultralytics.nn.given import Given
 from ultralytics.nn.tasks import MODEL_CLASSES, BaseModel, guess_model_task, yaml_model_load
+from ultralytics.nn.transfer.pending_weights import PendingWeights
+from ultralytics.nn.transfer.transfer import TransferReport
 from ultralytics.utils import LOGGER
 from ultralytics.utils.settings import settings
 from ultralytics.utils.torch_utils import select_device
@@ -45,7 +45,7 @@ class YOLO:
         overrides: settings that every call starts from.
         ckpt: contents of the checkpoint besides the network, None for a new network.
         trainer, predictor, metrics: of the last call, None before.
-        carried: report of the last `load` (nn/carry.py), None before.
+        carried: report of the last `load` (nn/transfer/transfer.py), None before.
     """
 
     def __init__(self, model: str | Path = "yolo11n.yaml", task: str | None = None, verbose: bool = False) -> None:
@@ -54,11 +54,11 @@ class YOLO:
         self.predictor: Any = None
         self.trainer: Any = None
         self.metrics: Any = None
-        self.carried: CarryReport | None = None
+        self.carried: TransferReport | None = None
         self.ckpt: dict[str, Any] | None = None
         self.ckpt_path: str | None = None
         self.overrides: dict[str, Any] = {}
-        self._given = Given()
+        self._given = PendingWeights()
         self._has_weights = False  # False while the weights are the random ones of a model file
         name = str(model).strip()
         if Path(name).suffix in (".yaml", ".yml"):
@@ -253,7 +253,7 @@ class YOLO:
         self._settle(task)
 
     def _settle(self, task: Any) -> None:
-        self._given = Given()  # of a network that is no longer here
+        self._given = PendingWeights()  # of a network that is no longer here
         self.model.task = task
         self.model.args = get_cfg(self._settings())  # the loss reads its gains here
 

@@ -20,9 +20,9 @@ from ultralytics.data.augment import LetterBox
 from ultralytics.data.sources import load_source
 from ultralytics.data.streams import Batch
 from ultralytics.engine.callbacks import Callbacks
-from ultralytics.engine.outputs import RunFiles
-from ultralytics.engine.ready import ready_network
+from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
+from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.ops import Profile
 from ultralytics.utils.plotting import plot_feature_maps, show_image
@@ -58,7 +58,7 @@ class BasePredictor:
         self.stride = max(int(torch.as_tensor(model.stride).max()), 32)
         self.imgsz: Any = check_imgsz(args.imgsz, stride=self.stride, min_dim=2)  # [H, W]
         self.names = model.names
-        self.model: Any = ready_network(model, self.device, self.half)
+        self.model: Any = get_inference_model(model, self.device, self.half)
         self.dataset: Any = None
         self.batch: Batch | None = None
         self.results: list[Any] = []
@@ -135,7 +135,7 @@ class BasePredictor:
 
     def _run(self) -> Iterator[Any]:
         wanted = not self.args.embed and any(self.args.get(key) for key in WRITING)
-        files = RunFiles(self.save_dir, self.args, self.dataset.is_live) if wanted else None
+        files = PredictionWriter(self.save_dir, self.args, self.dataset.is_live) if wanted else None
         stages = {stage: Profile(device=self.device) for stage in STAGES}
         self._warm_up()
         self.run_callbacks("on_predict_start")
@@ -177,7 +177,7 @@ class BasePredictor:
         return tuple(im.shape)
 
     def _hand_out(
-        self, batch: Batch, stages: dict[str, Profile], shape: tuple[int, ...], files: RunFiles | None
+        self, batch: Batch, stages: dict[str, Profile], shape: tuple[int, ...], files: PredictionWriter | None
     ) -> None:
         """Note times, show, write and log the results of one batch."""
         args, n = self.args, len(batch.paths)
@@ -226,7 +226,7 @@ class BasePredictor:
                 plot_feature_maps(output[k], folder / f"{name}.png")
                 np.save(folder / f"{name}.npy", output[k].float().cpu().numpy())
 
-    def _summarise(self, shape: tuple[int, ...], files: RunFiles | None) -> None:
+    def _summarise(self, shape: tuple[int, ...], files: PredictionWriter | None) -> None:
         stages = ", ".join(f"{ms:.1f} ms {stage}" for stage, ms in self.speed.items())
         LOGGER.info(f"Speed per image: {stages} at shape {shape}")
         if files and self.save_dir.exists():

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
 from ultralytics.engine import resume
 from ultralytics.engine.callbacks import Callback, Callbacks
-from ultralytics.engine.numerics import FiniteGuard, amp_works
 from ultralytics.engine.optimizer import WarmUp, auto_choice, build_optimizer, freeze_layers, lr_curve, steps_of_run
-from ultralytics.engine.record import RunRecord
+from ultralytics.engine.run_dir import RunDir
+from ultralytics.engine.stability import FiniteGuard, amp_works
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.nn.checkpoint import Checkpoint, copy_checkpoint, load_checkpoint, save_checkpoint, strip_checkpoint
 from ultralytics.nn.tasks import BaseModel
@@ -167,7 +167,7 @@ class BaseTrainer:
             history = self.resumed.content["train_results"]
         else:
             save_dir, history = Path(get_save_dir(self.args)), None
-        self.record = RunRecord(save_dir, history)
+        self.record = RunDir(save_dir, history)
         self.save_dir, self.wdir = save_dir, self.record.weights
         self.last, self.best, self.csv = self.record.last, self.record.best, self.record.csv
         self.args.name, self.args.save_dir = save_dir.name, str(save_dir)

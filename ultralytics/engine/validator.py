@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
-from ultralytics.engine.ready import ready_network
+from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils import LOGGER, RANK, VERBOSE, IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
@@ -145,7 +145,7 @@ class BaseValidator:
         self.amp = False
         if self.args.half and not self.half:
             LOGGER.warning("half=True needs a GPU; validating in full precision")
-        network = ready_network(model, self.device, self.half)
+        network = get_inference_model(model, self.device, self.half)
         stride = max(int(network.stride.max()), 32)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=stride, max_dim=1)
         self.stride = stride

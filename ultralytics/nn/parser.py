@@ -9,7 +9,6 @@ Which module a name means, and how a row feeds it, stands in two tables: `_STAND
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,11 @@ from typing import Any
 from torch import nn
 
 from ultralytics.cfg import find_model_yaml
-from ultralytics.nn import Addmodules, modules
+from ultralytics.nn import modules, registry
 from ultralytics.utils import LOGGER
 from ultralytics.utils.files import yaml_load
 from ultralytics.utils.ops import make_divisible
+from ultralytics.utils.suggest import closest
 
 WIDTH_STEP = 8  # scaled channel counts are multiples of this
 MAX_REPEATS = 1000  # of a row; more is a slip of the pen, or a hostile checkpoint that fills the memory with layers
@@ -39,12 +39,12 @@ _FEEDS = {
     "*args, ch, legacy": "Detect",
 }
 _STANDARD = {
-    name: Addmodules.Entry(name, getattr(modules, name), tuple(feed.split(", ")))
+    name: registry.Entry(name, getattr(modules, name), tuple(feed.split(", ")))
     for feed, names in _FEEDS.items()
     for name in names.split()
 } | {
-    "nn.ConvTranspose2d": Addmodules.Entry("nn.ConvTranspose2d", nn.ConvTranspose2d, ("c1", "c2", "*args")),
-    "nn.BatchNorm2d": Addmodules.Entry("nn.BatchNorm2d", nn.BatchNorm2d, ("c1",)),
+    "nn.ConvTranspose2d": registry.Entry("nn.ConvTranspose2d", nn.ConvTranspose2d, ("c1", "c2", "*args")),
+    "nn.BatchNorm2d": registry.Entry("nn.BatchNorm2d", nn.BatchNorm2d, ("c1",)),
 }
 _YOLO11_BLOCKS = {"C3k2", "C2PSA", "C2fPSA", "PSA"}  # a network with one of them has the depthwise class branch
 _C3K_SCALES = "mlx"  # YOLO11 of these sizes has C3k in every C3k2, whatever the row says
@@ -152,7 +152,7 @@ def read_activation(d: Mapping[str, Any]) -> nn.Module | None:
     name = ast.unparse(call).removeprefix("torch.").removeprefix("nn.")
     cls = getattr(nn, name, None)
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        near = _nearest(name, nn.modules.activation.__all__)
+        near = next(iter(closest(name, nn.modules.activation.__all__)), None)
         hint = f"did you mean nn.{near}()?" if near else wanted
         raise ModelFileError(f"{_name(d)}: activation: torch.nn has no '{name}'; {hint}")
     try:
@@ -171,7 +171,7 @@ def row_error(d: Mapping[str, Any], i: int, problem: str) -> ModelFileError:
 
 def known_names() -> list[str]:
     """Names that a row may use, apart from those of torch.nn."""
-    return [*_STANDARD, *Addmodules.registered()]
+    return [*_STANDARD, *registry.registered()]
 
 
 # ---- one row ---------------------------------------------------------------------------------------------------------
@@ -225,28 +225,28 @@ class _Row:
                 raise self._error(f"arguments by name are written {{name: value}}, such as {{bias: True}}, not {names}")
         return [self._value(a) for a in places], {name: self._value(a) for name, a in names.items()}
 
-    def _entry(self) -> Addmodules.Entry:
+    def _entry(self) -> registry.Entry:
         if self.name in _STANDARD:
             return _STANDARD[self.name]
         if self.name.startswith("nn."):
             return self._torch_entry()
-        found = Addmodules.lookup(self.name)
+        found = registry.lookup(self.name)
         if found:
             return found
-        near = _nearest(self.name, known_names())
+        near = next(iter(closest(self.name, known_names(), 0.5)), None)
         hint = f"did you mean {near}? " if near else ""
         raise self._error(
             f"there is no module '{self.name}'; {hint}A module of your own joins by @register(\"c1, c2, *args\") above "
             "its class (from ultralytics import register), in a script that runs before the model is built"
         )
 
-    def _torch_entry(self) -> Addmodules.Entry:
+    def _torch_entry(self) -> registry.Entry:
         cls = getattr(nn, self.name[3:], None)
         if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-            near = _nearest(self.name[3:], [x for x in dir(nn) if x[0].isupper()])
+            near = next(iter(closest(self.name[3:], [x for x in dir(nn) if x[0].isupper()])), None)
             hint = f"did you mean nn.{near}?" if near else "see the list of classes in PyTorch's documentation"
             raise self._error(f"torch.nn has no module '{self.name[3:]}'; {hint}")
-        return Addmodules.Entry(self.name, cls, ("*args",))
+        return registry.Entry(self.name, cls, ("*args",))
 
     def _value(self, arg: Any) -> Any:
         # a text is one of the file's variables, else a Python literal ('None', '(3, 3)'), else itself ('nearest')
@@ -261,7 +261,7 @@ class _Row:
         except (ValueError, SyntaxError):
             return arg
 
-    def _out_channels(self, entry: Addmodules.Entry, scale: _Scale, c1: int | list[int], args: list[Any]) -> int:
+    def _out_channels(self, entry: registry.Entry, scale: _Scale, c1: int | list[int], args: list[Any]) -> int:
         if entry.scales_width:
             if not args or isinstance(args[0], bool) or not isinstance(args[0], int) or args[0] < 1:
                 raise self._error(f"{self.name} needs the number of its output channels first, such as [256, …]")
@@ -271,7 +271,7 @@ class _Row:
             return tells(c1, args)
         return c1 if isinstance(c1, int) else c1[0]
 
-    def _instance(self, entry: Addmodules.Entry, call: list[Any], options: Mapping[str, Any]) -> nn.Module:
+    def _instance(self, entry: registry.Entry, call: list[Any], options: Mapping[str, Any]) -> nn.Module:
         name = entry.cls.__name__
         try:
             return entry.cls(*call, **options)
@@ -344,13 +344,6 @@ def _scale(d: Mapping[str, Any]) -> _Scale:
     if not (isinstance(numbers, list) and len(numbers) == 3 and all(isinstance(x, (int, float)) for x in numbers)):
         raise ModelFileError(f"{name}: scale '{letter}' must be [depth, width, max_channels], found {numbers!r}")
     return _Scale(letter, *numbers)
-
-
-def _nearest(name: str, known: Sequence[str]) -> str | None:
-    # upper and lower case are what people mix up first
-    by_lower = {x.lower(): x for x in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
-    return by_lower[near[0]] if near else None
 
 
 def _line_of_row(name: str, i: int, num_rows: int) -> int | None:

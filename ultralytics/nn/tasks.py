@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ultralytics.nn import surgery
-from ultralytics.nn.carry import CarryReport, carry
+from ultralytics.nn import fuse
 from ultralytics.nn.info import model_info
 from ultralytics.nn.modules import Detect
 from ultralytics.nn.parser import (
@@ -28,6 +27,7 @@ from ultralytics.nn.parser import (
     row_error,
     yaml_model_load,
 )
+from ultralytics.nn.transfer.transfer import TransferReport, carry
 from ultralytics.utils import LOGGER
 from ultralytics.utils.loss import v8DetectionLoss
 
@@ -155,13 +155,13 @@ class BaseModel(nn.Module):
     def fuse(self, verbose: bool = True) -> BaseModel:
         """Merge normalisations into convolutions, in place, for inference; returns the network itself."""
         if not self.is_fused():
-            surgery.fuse(self.model)
+            fuse.fuse_layers(self.model)
             self.info(verbose=verbose)
         return self
 
     def is_fused(self) -> bool:
         """Whether `fuse` has nothing left to do."""
-        return surgery.is_fused(self.model)
+        return fuse.is_fused(self.model)
 
     def info(
         self, detailed: bool = False, verbose: bool = True, imgsz: int | list[int] | tuple[int, int] = 640
@@ -169,7 +169,7 @@ class BaseModel(nn.Module):
         """Layers, parameters, trained parameters, GFLOPs at `imgsz`; logged when `verbose`."""
         return model_info(self, detailed, verbose, imgsz)
 
-    def load(self, weights: nn.Module | Mapping[str, Any], verbose: bool = True) -> CarryReport:
+    def load(self, weights: nn.Module | Mapping[str, Any], verbose: bool = True) -> TransferReport:
         """Take over the weights of every layer that has a counterpart in the given network; see carry.py.
 
         Args:
@@ -226,7 +226,7 @@ class DetectionModel(BaseModel):
             self.yaml["scale"] = next(iter(self.yaml["scales"]))  # chosen once: rebuilding from here does not ask again
         activation = read_activation(self.yaml)
         if activation is not None:
-            surgery.set_activation(self.model, activation)
+            fuse.set_activation(self.model, activation)
         self.names = {i: str(i) for i in range(self.yaml.get("nc") or 0)}
         self.inplace = self.yaml.get("inplace", True)
         head = self.model[-1]
@@ -238,7 +238,7 @@ class DetectionModel(BaseModel):
             head.bias_init()
         else:
             self.stride = torch.tensor([32.0], device="cpu")
-        surgery.initialize_weights(self)
+        fuse.initialize_weights(self)
         if verbose:
             self.info()
 

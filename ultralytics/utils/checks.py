@@ -7,8 +7,8 @@ import platform
 import sys
 from pathlib import Path
 
-from ultralytics import __version__
 from ultralytics.utils import ROOT
+from ultralytics.version import __version__
 
 _PACKAGES = ("numpy", "torch", "torchvision", "opencv-python", "pillow", "matplotlib", "pyyaml", "tqdm", "einops")
 _SAME = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}

@@ -6,19 +6,19 @@ Standard library only until a YAML file is read or written.
 from __future__ import annotations
 
 import csv
-import difflib
 import glob
 import math
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from ultralytics.utils import LOGGER
+from ultralytics.utils.suggest import did_you_mean
 
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]")  # YAML forbids them
 
@@ -145,16 +145,6 @@ def find_file(name: str | Path, folders: Sequence[Path], what: str = "file") -> 
                 if below.is_file():
                     return below
     raise FileNotFoundError(_not_found(given, folders, what))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: "; did you mean 'epochs'?" with the nearest known words, or "" if none is near."""
-    by_lower = {name.lower(): name for name in sorted(known)}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=3)
-    ratios = {name: difflib.SequenceMatcher(None, word.lower(), name).ratio() for name in near}
-    # a word that is nearly the same leaves the others behind
-    best = [by_lower[name] for name in near if ratios[name] >= ratios[near[0]] - 0.15]
-    return f"; did you mean {' or '.join(map(repr, best))}?" if best else ""
 
 
 def _not_found(given: Path, folders: Sequence[Path], what: str) -> str:

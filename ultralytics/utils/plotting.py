@@ -275,9 +275,9 @@ def save_one_box(
 def __getattr__(name: str) -> Any:
     # 8.3.0 has these here; who only draws boxes does not pay for matplotlib
     if name in ("plot_images", "plot_feature_maps"):
-        from ultralytics.utils import mosaic
+        from ultralytics.utils import image_grid
 
-        return getattr(mosaic, name)
+        return getattr(image_grid, name)
     if name.startswith("plot_"):
         from ultralytics.utils import charts
 

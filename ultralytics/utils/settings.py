@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ultralytics.utils import LOGGER
-from ultralytics.utils.files import atomic_write, did_you_mean
+from ultralytics.utils.files import atomic_write
+from ultralytics.utils.suggest import did_you_mean
 
 FILE_NAME = "settings.json"
 _INTEGRATIONS = ("clearml", "comet", "dvc", "hub", "mlflow", "neptune", "raytune", "tensorboard", "wandb", "vscode_msg")

@@ -236,3 +236,23 @@ class EarlyStopping:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from what `state_dict` gave."""
         self.best_fitness, self.best_epoch = state["best_fitness"], int(state["best_epoch"])
+
+
+def images_to_device(images: Tensor, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 images as the networks take them: on the device, channels last, in 0..1.
+
+    Args:
+        images: (B, C, H, W) uint8.
+        device: where to.
+        dtype: float32, or float16 for a network in half precision.
+
+    Returns:
+        (B, C, H, W) of `dtype`, values divided by 255.
+    """
+    moved = images.to(device, non_blocking=True)
+    return moved.to(dtype=dtype, memory_format=torch.channels_last).div_(255)
+
+
+def max_stride(model: nn.Module, least: int = 32) -> int:
+    """Largest stride of a network, at least `least`; image sides must be multiples of it."""
+    return max(int(torch.as_tensor(model.stride).max()), least)

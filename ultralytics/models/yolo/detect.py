@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ultralytics.data.check import check_det_dataset
 from ultralytics.data.dataset import YOLODataset
+from ultralytics.data.dataset_config import check_det_dataset
 from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.predictor import BasePredictor
 from ultralytics.engine.results import Results

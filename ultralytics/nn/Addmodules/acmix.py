@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ultralytics.nn.Addmodules import register
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import window_attention
+from ultralytics.nn.registry import register
 
 _PAPER = "ACmix, arXiv 2111.14556"
 

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from ultralytics.nn.Addmodules import register
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import backends, sample_conv
 from ultralytics.nn.ops.rows import makes_graph, wants_function
 from ultralytics.nn.ops.sampling import mix
+from ultralytics.nn.registry import register
 from ultralytics.utils import LOGGER
 
 Shape = str | Sequence[tuple[float, float]]

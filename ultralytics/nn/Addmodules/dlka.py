@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ultralytics.nn.Addmodules import register
 from ultralytics.nn.modules.block import C2f
 from ultralytics.nn.modules.conv import Conv, Size
 from ultralytics.nn.ops import deform_conv2d_depthwise
+from ultralytics.nn.registry import register
 
 _FAR = 1e6  # pixels; beyond every map, and an integer can hold it
 _PAPER = "Deformable Large Kernel Attention, arXiv 2309.00121"
@@ -109,7 +109,7 @@ class deformable_LKA_Attention(nn.Module):
         return x + self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x))))
 
     def start_as_identity(self) -> None:
-        """Let the block change nothing for now, because it is new in a trained network; see nn/carry.py."""
+        """Let the block change nothing for now, because it is new in a trained network; see nn/transfer/transfer.py."""
         for parameter in self.proj_2.parameters():
             nn.init.zeros_(parameter)
 
@@ -134,7 +134,7 @@ class Bottleneck_DLKA(nn.Module):
         return x + y if self.add else y
 
     def start_as_identity(self) -> bool:
-        """Let the block change nothing for now; False if it adds nothing to its input. See nn/carry.py."""
+        """Let the block change nothing for now; False if it adds nothing to its input. See nn/transfer/transfer.py."""
         if self.add:
             self.cv2.start_as_identity()
             for parameter in self.cv1.bn.parameters():

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ultralytics.nn.Addmodules import register
 from ultralytics.nn.Addmodules.dlka import deformable_LKA_Attention
 from ultralytics.nn.ops.deform3d import deform_conv3d_depthwise
+from ultralytics.nn.registry import register
 
 _TRILINEAR = 8  # multiply-adds that read one value between eight voxels
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ultralytics.nn.Addmodules import register
 from ultralytics.nn.Addmodules.acmix import ACmix
 from ultralytics.nn.Addmodules.akconv import AKConv
 from ultralytics.nn.Addmodules.dlka import deformable_LKA_Attention
 from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.registry import register
 
 AKCONV_POINTS = 3
 ACMIX_HEADS = (4, 2, 1)  # the paper's 4, or what divides the branch's width, which follows the number of classes

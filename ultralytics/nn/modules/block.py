@@ -36,7 +36,7 @@ class Bottleneck(nn.Module):
         return x + y if self.add else y
 
     def start_as_identity(self) -> bool:
-        """Let the block change nothing for now; False if it adds nothing to its input. See nn/carry.py."""
+        """Let the block change nothing for now; False if it adds nothing to its input. See nn/transfer/transfer.py."""
         return self.add and _silence(self.cv2)
 
 
@@ -251,7 +251,7 @@ class PSABlock(nn.Module):
         return self.ffn(self.attn(x))
 
     def start_as_identity(self) -> bool:
-        """Let the block change nothing for now; False if it adds nothing to its input. See nn/carry.py."""
+        """Let the block change nothing for now; False if it adds nothing to its input. See nn/transfer/transfer.py."""
         return self.add and _silence(self.attn.proj) and _silence(self.ffn)
 
 

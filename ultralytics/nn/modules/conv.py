@@ -61,7 +61,7 @@ class Conv(nn.Module):
         return self.act(self.bn(self.conv(x)))
 
     def forward_fuse(self, x: Tensor) -> Tensor:
-        """Forward of a block whose normalisation was merged into the convolution (see surgery.fuse)."""
+        """Forward of a block whose normalisation was merged into the convolution (see fuse.fuse_layers)."""
         return self.act(self.conv(x))
 
 

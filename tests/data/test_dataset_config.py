@@ -1,0 +1,109 @@
+"""Dataset files: what is found, what is refused and what the message says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ultralytics.cfg import find_data_yaml
+from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError, check_det_dataset
+from ultralytics.utils.files import yaml_load
+
+
+def write(folder: Path, **content) -> Path:
+    file = folder / "my data.yaml"
+    file.write_text(json.dumps({"train": "images/train", "val": "images/train", "names": ["a", "b"], **content}))
+    return file
+
+
+def test_facts(toy):
+    data = check_det_dataset(toy)
+    assert data["path"] == toy.parent.resolve()
+    assert data["train"] == data["val"] == str(toy.parent.resolve() / "images" / "train")
+    assert (data["test"], data["names"], data["nc"], data["yaml_file"]) == (None, {0: "a", 1: "b"}, 2, str(toy))
+
+
+def test_root_counts_from_the_files_folder_not_from_the_current_one(toy, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert check_det_dataset(toy.relative_to(tmp_path))["val"] == check_det_dataset(toy)["val"]
+
+
+def test_splits_may_be_lists(toy):
+    file = write(toy.parent, val=["images/train", str(toy.parent / "images")])
+    assert check_det_dataset(file)["val"] == [str(toy.parent / "images" / "train"), str(toy.parent / "images")]
+
+
+def test_one_level_too_many_is_forgiven(toy):
+    assert check_det_dataset(write(toy.parent, val="../images/train"))["val"] == str(toy.parent / "images" / "train")
+
+
+def test_mapping_and_validation_alias(toy):
+    data = {"path": str(toy.parent), "train": None, "validation": "images/train", "names": {"0": "x", 1: True}}
+    checked = check_det_dataset(data)
+    assert checked["names"] == {0: "x", 1: "True"}
+    assert checked["train"] is None
+    assert checked["val"] == str(toy.parent / "images" / "train")
+    assert "validation" in data  # the caller's mapping is left alone
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"names": None}, "neither 'names:' nor 'nc:'"),
+        ({"nc": 3}, "nc is 3, but there are 2 names"),
+        ({"nc": True}, "nc is True"),
+        ({"names": {0: "a", 2: "b"}}, "must be 0 to 1 without a gap"),
+        ({"names": {"first": "a"}}, "must be 0 to 0"),
+        ({"names": "a, b"}, "must be a list"),
+        ({"names": []}, "must be a list"),
+        ({"val": 7}, "'val' is 7"),
+        ({"path": 7}, "path is 7"),
+    ],
+)
+def test_contradictions(toy, content, message):
+    with pytest.raises(DatasetError, match=message) as e:
+        check_det_dataset(write(toy.parent, **content))
+    assert "my data.yaml" in str(e.value)
+
+
+def test_nc_alone_makes_names(toy):
+    assert check_det_dataset(write(toy.parent, names=None, nc=2))["names"] == {0: "class_0", 1: "class_1"}
+
+
+def test_missing_key(tmp_path):
+    file = tmp_path / "d.yaml"
+    file.write_text("val: images\nnames: [a]\n")
+    with pytest.raises(DatasetError, match="no 'train:' line"):
+        check_det_dataset(file)
+
+
+def test_missing_images_name_place_and_remedy_and_run_nothing(toy, tmp_path):
+    bait = tmp_path / "ran"
+    file = write(toy.parent, val="images/none", download=f"open({str(bait)!r}, 'w')")
+    with pytest.raises(DatasetNotFoundError) as e:
+        check_det_dataset(file)
+    assert str(toy.parent.resolve() / "images" / "none") in str(e.value)
+    assert "correct `path`" in str(e.value)
+    assert "never fetched" in str(e.value)
+    assert not bait.exists()
+
+
+def test_only_the_splits_in_question_must_exist(toy):
+    file = write(toy.parent, train="images/none")
+    assert check_det_dataset(file)["train"].endswith("none")
+    with pytest.raises(DatasetNotFoundError, match="train: looked for"):
+        check_det_dataset(file, splits=("train", "val"))
+
+
+def test_missing_file():
+    with pytest.raises(DatasetNotFoundError, match="no-such-data"):
+        check_det_dataset("no-such-data.yaml")
+
+
+def test_files_of_the_package_find_data_below_the_current_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    shipped = yaml_load(find_data_yaml("coco128.yaml"))
+    with pytest.raises(DatasetNotFoundError, match="root: looked for"):
+        check_det_dataset("coco128.yaml")
+    (tmp_path / shipped["path"] / shipped["val"]).mkdir(parents=True)
+    assert check_det_dataset("coco128.yaml")["path"] == (tmp_path / shipped["path"]).resolve()

@@ -1,0 +1,80 @@
+"""Packed convolutions compute what the blocks compute, and stay away from what they cannot do."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+
+from ultralytics.nn import fuse
+from ultralytics.nn.inference import onednn_fusion
+from ultralytics.nn.inference.onednn_fusion import fuse_onednn
+from ultralytics.nn.modules.conv import Conv, DWConv
+
+needs_onednn = pytest.mark.skipif(not onednn_fusion._works(), reason="this PyTorch has no packed convolutions")
+
+
+def ready(block):
+    torch.manual_seed(0)
+    net = nn.Sequential(block)
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.init.normal_(m.running_mean)
+            nn.init.uniform_(m.running_var, 0.5, 2)
+    fuse.fuse_layers(net.eval().requires_grad_(False))
+    return net.to(memory_format=torch.channels_last)
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    "block",
+    [
+        Conv(8, 12),
+        Conv(8, 12, 3, 2),
+        Conv(8, 12, (1, 5), d=2),
+        Conv(8, 8, 3, g=4),
+        DWConv(8, 8, 5),
+        Conv(8, 12, 3, act=False),
+    ],
+    ids=["1x1", "3x3 stride 2", "wide, dilated", "groups", "depthwise", "without activation"],
+)
+@pytest.mark.parametrize("shape", [(1, 8, 16, 16), (3, 8, 7, 13)], ids=str)
+def test_same_result_at_every_size(block, shape):
+    net = ready(deepcopy(block))
+    x = torch.randn(shape).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = net(x)
+        assert fuse_onednn(net) == 1
+        found = net(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: nn.Sequential(Conv(4, 4)), "not fused"),
+        (lambda: ready(Conv(4, 4, act=nn.ReLU())), "another activation"),
+        (lambda: ready(Conv(4, 4)).double(), "another dtype"),
+        (lambda: nn.Sequential(nn.Conv2d(4, 4, 1)), "a bare convolution"),
+    ],
+)
+def test_everything_else_is_left_alone(make, why):
+    assert fuse_onednn(make()) == 0, why
+
+
+@pytest.mark.parametrize("trouble", ["missing", "wrong"])
+def test_operators_that_do_not_work_are_not_used(monkeypatch, trouble):
+    def broken(conv, activation):
+        if trouble == "missing":
+            raise AttributeError("no such operator")
+        return conv  # forgets the activation
+
+    monkeypatch.setattr(onednn_fusion, "_packed", broken)
+    onednn_fusion._works.cache_clear()
+    try:
+        assert fuse_onednn(ready(Conv(4, 4))) == 0
+    finally:
+        onednn_fusion._works.cache_clear()

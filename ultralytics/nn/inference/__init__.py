@@ -1,0 +1,1 @@
+"""A network prepared for inference: a copy with fused layers, on its device."""

@@ -1,0 +1,1 @@
+"""Weight transfer between networks of different architecture."""
