@@ -163,7 +163,7 @@ def test_a_tensor_enlarged_afterwards_is_refused(good, tmp_path, monkeypatch):
     content = read_safely(good)
     big = torch.ones(1).expand(2**40)
     content["float32"]["model.0.conv.weight"] = big
-    monkeypatch.setattr("ultralytics.nn.checkpoint.read_safely", lambda path: content)
+    monkeypatch.setattr("ultralytics.nn.checkpoint.checkpoint.read_safely", lambda path: content)
     with pytest.raises(CheckpointError, match=r"model\.0\.conv\.weight is larger"):
         load_checkpoint(good)
 
