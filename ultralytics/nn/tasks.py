@@ -16,17 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ultralytics.nn import fuse
+from ultralytics.nn import fuse, registry
 from ultralytics.nn.info import model_info
+from ultralytics.nn.model_file import ModelFileError, guess_model_scale, read_activation, row_error, yaml_model_load
 from ultralytics.nn.modules import Detect
-from ultralytics.nn.parser import (
-    ModelFileError,
-    guess_model_scale,
-    parse_model,
-    read_activation,
-    row_error,
-    yaml_model_load,
-)
+from ultralytics.nn.parser import parse_model
 from ultralytics.nn.transfer.transfer import TransferReport, carry
 from ultralytics.utils import LOGGER
 from ultralytics.utils.loss import v8DetectionLoss
@@ -394,3 +388,6 @@ def _task_of_module(model: nn.Module) -> Task | None:
         return _task_of_dict(model.yaml)  # type: ignore[arg-type]
     words = (_TASK_WORDS.get(type(m).__name__.lower()) for m in model.modules())
     return next((word for word in words if word), None)
+
+
+registry.search_namespace(__name__)  # scripts written for 8.3.0 put their blocks here

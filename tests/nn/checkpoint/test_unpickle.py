@@ -397,7 +397,11 @@ def module_in_itself(network):
             {},
             "far more weights than the file holds",
         ),
-        (lambda n: n.yaml["backbone"].insert(1, [-1, 10**12, "nn.Identity", []]), {}, "more than any network"),
+        (
+            lambda n: n.yaml["backbone"].insert(1, [-1, 10**12, "nn.Identity", []]),
+            {},
+            "repeats=1000000000000 exceeds 1000",
+        ),
         (lambda n: n.yaml.update(scales={"n": [1, math.inf, 64]}, scale="n"), {}, "damaged"),
         (lambda n: n.yaml.update(nc=10**6), {}, "far more weights than the file holds"),
         (lambda n: n.yaml.update(ch=10**6), {}, "far more weights than the file holds"),

@@ -38,7 +38,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ultralytics.nn.checkpoint import safetensors_file
 from ultralytics.nn.checkpoint.unpickle import CheckpointError, PickledObject, read_safely
-from ultralytics.nn.parser import ModelFileError, known_names
+from ultralytics.nn.model_file import ModelFileError
+from ultralytics.nn.parser import is_known_module
 from ultralytics.nn.tasks import MODEL_CLASSES, BaseModel
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
@@ -392,10 +393,9 @@ def _names(found: _Found, network: Any) -> dict[int, str]:
 def _check_modules(found: _Found) -> None:
     """Every module that a row names must be known here."""
     rows = [*found.structure.get("backbone", []), *found.structure.get("head", [])]
-    known = set(known_names())
     for i, row in enumerate(rows):
         name = row[2] if isinstance(row, (list, tuple)) and len(row) == 4 else None
-        if not isinstance(name, str) or name in known or name.startswith("nn."):
+        if not isinstance(name, str) or is_known_module(name):
             continue
         dotted = found.classes.get(i, "")
         module, _, cls = dotted.rpartition(".")
