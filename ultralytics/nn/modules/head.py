@@ -7,7 +7,7 @@ B batch, A anchors (the cells of all levels, level 0 first, row by row), nl leve
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,12 @@ class Detect(nn.Module):
             for box, cls, stride in zip(self.cv2, self.cv3, self.stride.tolist(), strict=True):
                 box[-1].bias.fill_(BOX_BIAS)  # type: ignore[index, union-attr]
                 cls[-1].bias[: self.nc] = math.log(OBJECTS_PER_IMAGE / self.nc / (START_SIZE / stride) ** 2)  # type: ignore[index, union-attr]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Detect:
+        # .to(), .half() and similar calls convert parameters and buffers; these are plain tensors
+        super()._apply(fn, recurse)
+        self.stride, self.anchors, self.strides = fn(self.stride), fn(self.anchors), fn(self.strides)
+        return self
 
     def _class_branch(self, c: int, hidden: int) -> nn.Sequential:
         if self.legacy:
