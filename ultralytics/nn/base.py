@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ultralytics.nn import fuse
-from ultralytics.nn.first_forward import BUILD_SIZE, Layer, Sizes, first_forward, layer_input
+from ultralytics.nn.first_forward import Layer, Sizes, first_forward, layer_input
 from ultralytics.nn.info import model_info
 from ultralytics.nn.model_file import read_activation, yaml_model_load
 from ultralytics.nn.parser import parse_model
@@ -205,20 +205,25 @@ class BaseModel(nn.Module):
 
     def set_up_head(self) -> None:
         """Set `stride` and initialize the head; a subclass whose head has no grid of cells replaces this method."""
-        outputs = self.measure()
+        self.measure()
         head = self.model[-1]
         if isinstance(head, StridedHead):
             vars(head)["inplace"] = self.inplace
-            head.stride = torch.tensor([BUILD_SIZE / level.shape[-2] for level in outputs], device="cpu")
+            head.stride = torch.tensor(self._head_strides(), device="cpu")
             self.stride = head.stride
             head.bias_init()
         else:
             self.stride = torch.tensor([32.0], device="cpu")
 
-    def measure(self) -> Any:
-        """Run the layers once on an image of zeros, in the current mode; returns the last output."""
-        output, self._layer_sizes = first_forward(self, self._layers, self.yaml)
-        return output
+    def measure(self) -> None:
+        """Run the layers once on an image of zeros, in the current mode, and note the sizes of their outputs."""
+        self._layer_sizes = first_forward(self, self._layers, self.yaml)
+
+    def _head_strides(self) -> list[float]:
+        """Pixels of the image per cell of the maps that the head reads."""
+        head = self._layers[-1]
+        sources = [head.f] if isinstance(head.f, int) else head.f
+        return [self._layer_sizes[x % head.i][1] for x in sources]
 
     @property
     def _layers(self) -> Sequence[Layer]:

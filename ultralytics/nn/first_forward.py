@@ -48,7 +48,7 @@ def layer_input(m: Layer, x: Any, outputs: Sequence[Any]) -> Any:
 
 
 @torch.no_grad()
-def first_forward(model: nn.Module, layers: Sequence[Layer], content: Mapping[str, Any]) -> tuple[Any, Sizes]:
+def first_forward(model: nn.Module, layers: Sequence[Layer], content: Mapping[str, Any]) -> Sizes:
     """Run new layers on an image of zeros, in the mode they are in, and measure their outputs.
 
     In training mode every batch normalization has then seen one batch (running_var 0.9), as in 8.3.0.
@@ -59,7 +59,7 @@ def first_forward(model: nn.Module, layers: Sequence[Layer], content: Mapping[st
         content: of the model file, with the channels of the image as `ch`; for error messages.
 
     Returns:
-        Output of the last layer, and the sizes of all outputs.
+        Channels and stride of every output.
 
     Raises:
         ModelFileError: a layer does not fit its inputs; names the row.
@@ -75,7 +75,7 @@ def first_forward(model: nn.Module, layers: Sequence[Layer], content: Mapping[st
             raise _layer_error(content, m, x, str(e) or type(e).__name__) from e
         x = y
         outputs.append(x)
-    return x, [_size(y) for y in outputs]
+    return [_size(y) for y in outputs]
 
 
 def _layer_error(content: Mapping[str, Any], m: Layer, x: Any, problem: str) -> ModelFileError:
