@@ -182,7 +182,7 @@ class YOLO:
         if waiting := self._pending.waiting_classes(self.model):
             LOGGER.warning(
                 f"{path} holds no weights for {_enumerate(waiting)}: those given by load() are transferred when "
-                "training knows the classes of the data. Train with this object, or give their file again as pretrained="
+                "training knows the classes of the data. Train with this object, or give their file as pretrained="
             )
         return path
 
