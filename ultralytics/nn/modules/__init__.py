@@ -57,7 +57,7 @@ from ultralytics.nn.modules.conv import (
     RepConv,
     SpatialAttention,
 )
-from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.modules.head import OBB, Classify, Detect, Pose, Segment, v10Detect
 from ultralytics.nn.modules.transformer import (
     AIFI,
     MLP,
@@ -80,6 +80,7 @@ __all__ = [
     "DFL",
     "ELAN1",
     "MLP",
+    "OBB",
     "PSA",
     "SPP",
     "SPPELAN",
@@ -100,6 +101,7 @@ __all__ = [
     "CBFuse",
     "CBLinear",
     "ChannelAttention",
+    "Classify",
     "Concat",
     "Conv",
     "Conv2",
@@ -116,6 +118,7 @@ __all__ = [
     "LightConv",
     "MLPBlock",
     "PSABlock",
+    "Pose",
     "Proto",
     "RepBottleneck",
     "RepC3",
@@ -126,8 +129,10 @@ __all__ = [
     "ResNetBlock",
     "ResNetLayer",
     "SCDown",
+    "Segment",
     "SpatialAttention",
     "TransformerBlock",
     "TransformerEncoderLayer",
     "TransformerLayer",
+    "v10Detect",
 ]
