@@ -466,7 +466,7 @@ MISTAKES = [
     (
         "constructor raises",
         _row(2, [-1, 1, "C2PSA", [32]]),
-        r"C2PSA keeps the channel count, but 16 channels come in and 32",
+        r"C2PSA needs as many output as input channels, got c1=16, c2=32",
     ),
     (
         "several inputs for a standard module",

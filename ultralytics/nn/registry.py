@@ -36,7 +36,7 @@ from typing import TypeVar
 T = TypeVar("T", bound=type)
 _WORDS = ("c1", "c2", "n", "*args", "ch", "legacy")
 # packages whose modules are part of the registry; importing them registers their classes
-_SHIPPED = ("ultralytics.nn.modules", "ultralytics.nn.standard_modules", "ultralytics.nn.Addmodules")
+_SHIPPED = ("ultralytics.nn.modules", "ultralytics.nn.Addmodules")
 _STANDARD = ("ultralytics.nn.modules.", "torch.nn.")
 
 

@@ -42,7 +42,7 @@ def rebuild_network(description: NetworkDescription) -> BaseModel:
     try:
         with _parameter_limit(PARAMETER_FACTOR * sum(v.numel() for v in state.values()) + PARAMETER_MARGIN):
             network: BaseModel = task.load("model")(content, ch=int(content.get("ch", 3)), verbose=False)
-        if not any(key.endswith(".bn.weight") for key in state):
+        if _is_fused(state):
             network.fuse(verbose=False)
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (ModelFileError, MemoryError, RuntimeError, ValueError) as e:
@@ -50,6 +50,12 @@ def rebuild_network(description: NetworkDescription) -> BaseModel:
         raise CheckpointError(problem + description.version_note) from e
     network.names = _class_names(description, network)
     return network.eval()
+
+
+def _is_fused(state: Mapping[str, Tensor]) -> bool:
+    """Whether no convolution block has a normalization of its own."""
+    blocks = [key.removesuffix(".bn.weight") for key in state if key.endswith(".bn.weight")]
+    return not any(f"{block}.conv.weight" in state for block in blocks)
 
 
 def _check_storage(description: NetworkDescription) -> None:

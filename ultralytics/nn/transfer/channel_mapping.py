@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ultralytics.nn.modules import C2, C2PSA, C3, PSA, SPP, SPPF, C2f, Concat, Detect
+from ultralytics.nn.modules import C2, C2PSA, C3, PSA, SPP, SPPF, C2f, Classify, Concat, Detect
 from ultralytics.nn.transfer.alignment import Row
 from ultralytics.nn.transfer.network import Network
+
+_CLASS_BRANCHES = ("cv3", "one2one_cv3")  # of detection heads, one branch per level
 
 Part = tuple[int, int]  # row that computed the channels, number of channels
 
@@ -89,9 +91,13 @@ def origin(rows: Sequence[Row], i: int, known: Callable[[int], bool]) -> int:
 
 def class_layers(head: nn.Module) -> list[nn.Module]:
     """The layers of a head whose output channels are the classes."""
+    if isinstance(head, Classify):
+        return [head.linear]
     if not isinstance(head, Detect):
         return []
-    return [branch[-1] for branch in head.cv3 if isinstance(branch, nn.Sequential)]
+    lists = [head._modules.get(name) for name in _CLASS_BRANCHES]
+    branches = [branch for layers in lists if isinstance(layers, nn.ModuleList) for branch in layers]
+    return [branch[-1] for branch in branches if isinstance(branch, nn.Sequential)]
 
 
 def has_class_names(network: Network) -> bool:

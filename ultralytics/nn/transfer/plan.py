@@ -179,6 +179,9 @@ class TransferPlan:
             if counterpart is None or counterpart is not norms[0].get(a):
                 return None
             return None if out is not None and out.total != b.num_features else (out, None)
+        if isinstance(a, nn.Linear) and isinstance(b, nn.Linear) and b in self._class_layers:
+            same_width = a.in_features == b.in_features
+            return self.classes, None if same_width else map_parts(a.in_features, b.in_features)
         standard = b not in self._opaque and _is_standard(self.target[j].module, b_name)
         if isinstance(a, nn.Conv2d) and isinstance(b, nn.Conv2d) and standard:
             out, inner = self._conv_maps(j, a, b)
