@@ -285,7 +285,7 @@ def test_modules(capsys, monkeypatch):
         def __init__(self, c1: int, c2: int, num_param: int = 3) -> None: ...
 
     entry = registry.Entry("Sharpen", Sharpen, ("c1", "c2", "*args"), "arXiv 1234.56789", "[-1, 1, Sharpen, [64]]")
-    other = registry.Entry("Sharper", Sharpen, entry.feed, entry.paper, entry.usage)
+    other = registry.Entry("Sharper", Sharpen, entry.signature, entry.paper, entry.usage)
     monkeypatch.setattr(registry, "registered", lambda: {"Sharpen": entry, "Sharper": other})
     assert yolo("modules") == 0
     out = capsys.readouterr().out

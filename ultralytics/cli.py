@@ -290,7 +290,7 @@ def _modules(_words: list[str]) -> None:
     print("Modules that a model file may name beside the standard ones, as rows [from, repeats, module, args].")
     for cls, entries in by_class.items():
         names = ", also ".join(entry.name for entry in entries)
-        takes = ", ".join(entries[0].feed)
+        takes = ", ".join(entries[0].signature)
         print(f"\n{names}\n  class      {cls.__name__}{_plain_signature(inspect.signature(cls))}")
         print(f"  gets       {takes}")
         for label, text in (("row", entries[0].usage), ("paper", entries[0].paper)):

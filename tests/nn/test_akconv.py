@@ -258,7 +258,7 @@ def test_wild_offsets_do_not_read_outside(wild, dtype, compat):
 
 def test_model_files_know_it():
     assert lookup("AKConv").cls is lookup("LDConv").cls is AKConv
-    assert lookup("AKConv").feed == ("c1", "c2", "*args")
+    assert lookup("AKConv").signature == ("c1", "c2", "*args")
     block = C2f_AKConv(8, 8, 2, True)
     assert [type(b.cv2) for b in block.m] == [AKConv, AKConv]
     assert block(torch.randn(1, 8, 6, 5)).shape == (1, 8, 6, 5)

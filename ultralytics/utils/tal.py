@@ -58,6 +58,24 @@ def bbox2dist(anchor_points: Tensor, bbox: Tensor, reg_max: int) -> Tensor:
     return torch.cat((anchor_points - low, high - anchor_points), -1).clamp(0, reg_max - _BIN_MARGIN)
 
 
+def dist2rbox(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor, dim: int = -1) -> Tensor:
+    """Distances from anchors, measured along the sides of a turned box, to its center and size.
+
+    Args:
+        pred_dist: (..., 4) left, top, right, bottom in cells, along `dim`.
+        pred_angle: (..., 1) radians.
+        anchor_points: (..., 2) x, y in cells.
+        dim: dimension of the coordinates.
+
+    Returns:
+        (..., 4) xywh in cells.
+    """
+    low, high = pred_dist.chunk(2, dim)
+    cos, sin = pred_angle.cos(), pred_angle.sin()
+    x, y = ((high - low) / 2).chunk(2, dim)
+    return torch.cat((torch.cat((x * cos - y * sin, x * sin + y * cos), dim) + anchor_points, low + high), dim)
+
+
 class Pairs(NamedTuple):
     """Every (object, anchor) with the anchor inside the object; also what is needed to come back from flat rows."""
 
