@@ -156,8 +156,8 @@ def _not_found(given: Path, folders: Sequence[Path], what: str) -> str:
     ending = "*.y*ml" if given.suffix.lower() in (".yaml", ".yml") else f"*{given.suffix}"
     known = {path.name for folder in folders for path in folder.rglob(ending) if path.is_file()}
     known |= {path.name for path in here.glob(ending) if path.is_file()} if here.is_dir() else set()
-    places = ", ".join(map(str, [here, *folders]))
-    return f"there is no {what} '{given}' (looked in {places}){did_you_mean(given.name, known)}"
+    folders_searched = ", ".join(map(str, [here, *folders]))
+    return f"there is no {what} '{given}' (searched {folders_searched}){did_you_mean(given.name, known)}"
 
 
 def _decoded(path: Path) -> str:
