@@ -80,7 +80,7 @@ def test_a_closed_pipe_does_not_stop_the_program(tmp_path):
 
 
 def test_imports_are_not_part_of_the_inference_time(tiny_model, tmp_path):
-    """torchvision, which non-maximum suppression needs, takes seconds to import: it is imported before timing starts."""
+    """torchvision, which NMS needs, takes seconds to import: it is imported before timing starts."""
     code = (
         "import numpy as np; from ultralytics import YOLO; "
         f"model = YOLO({str(tiny_model)!r}); "

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ultralytics.utils.metrics import bbox_iou
+from ultralytics.utils.iou import bbox_iou
 from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.tal import Assigned, TaskAlignedAssigner, bbox2dist, dist2bbox, make_anchors
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ultralytics.utils.metrics import bbox_iou
+from ultralytics.utils.iou import bbox_iou
 
 _BIN_MARGIN = 0.01  # keeps a distance below the last bin, so that the bin to its right exists
 
