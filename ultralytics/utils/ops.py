@@ -1,8 +1,8 @@
-"""Boxes and outlines as numbers: forms, scaling between pictures, clipping, resampling; and the stage timer.
+"""Box formats, scaling between image sizes, clipping, resampling of polygons; and the stage timer.
 
-Every conversion takes a NumPy array or a torch tensor, gives the same kind and dtype back, and leaves its input as it
-was. Forms: xyxy = corners x1, y1, x2, y2; xywh = centre x, centre y, width, height; ltwh = left, top, width, height; a
-final n means divided by the picture's width and height.
+Every conversion accepts a NumPy array or a torch tensor, returns the same type and dtype, and does not change its
+input. Formats: xyxy = corners x1, y1, x2, y2; xywh = center x, center y, width, height; ltwh = left, top, width,
+height; a final n means divided by the width and height of the image.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import numpy as np
 import torch
 
 Boxes = TypeVar("Boxes", np.ndarray, torch.Tensor)
-_PAD_ROUNDING = 0.1  # letterbox rounds its border to round(x - 0.1) on the left and top; the inverse must do the same
+_PAD_ROUNDING = 0.1  # letterbox rounds its left and top border as round(x - 0.1); the inverse must do the same
 
 
 def xyxy2xywh(x: Boxes) -> Boxes:
-    """Corners to centre and size."""
+    """Corners to center and size."""
     return _by_pairs(x, lambda low, high: ((low + high) / 2, high - low))
 
 
 def xywh2xyxy(x: Boxes) -> Boxes:
-    """Centre and size to corners."""
-    return _by_pairs(x, lambda centre, size: (centre - size / 2, centre + size / 2))
+    """Center and size to corners."""
+    return _by_pairs(x, lambda center, size: (center - size / 2, center + size / 2))
 
 
 def xywh2ltwh(x: Boxes) -> Boxes:
-    """Centre and size to left top corner and size."""
-    return _by_pairs(x, lambda centre, size: (centre - size / 2, size))
+    """Center and size to left top corner and size."""
+    return _by_pairs(x, lambda center, size: (center - size / 2, size))
 
 
 def xyxy2ltwh(x: Boxes) -> Boxes:
@@ -41,7 +41,7 @@ def xyxy2ltwh(x: Boxes) -> Boxes:
 
 
 def ltwh2xywh(x: Boxes) -> Boxes:
-    """Left top corner and size to centre and size."""
+    """Left top corner and size to center and size."""
     return _by_pairs(x, lambda low, size: (low + size / 2, size))
 
 
@@ -51,13 +51,13 @@ def ltwh2xyxy(x: Boxes) -> Boxes:
 
 
 def xywhn2xyxy(x: Boxes, w: float = 640, h: float = 640, padw: float = 0, padh: float = 0) -> Boxes:
-    """Centre and size in 0..1 of a w x h picture to corners in pixels, moved by (padw, padh)."""
+    """Center and size in 0..1 of a w x h image to corners in pixels, shifted by (padw, padh)."""
     scale, shift = _pair(x, w, h), _pair(x, padw, padh)
     return _by_pairs(x, lambda c, size: (scale * (c - size / 2) + shift, scale * (c + size / 2) + shift))
 
 
 def xyxy2xywhn(x: Boxes, w: float = 640, h: float = 640, clip: bool = False, eps: float = 0.0) -> Boxes:
-    """Corners in pixels to centre and size in 0..1; with `clip` the boxes are first cut to w - eps, h - eps."""
+    """Corners in pixels to center and size in 0..1; with `clip` the boxes are clipped to w - eps, h - eps before."""
     if clip:
         x = clip_boxes(x, (h - eps, w - eps))
     scale = _pair(x, w, h)
@@ -65,15 +65,15 @@ def xyxy2xywhn(x: Boxes, w: float = 640, h: float = 640, clip: bool = False, eps
 
 
 def clip_boxes(boxes: Boxes, shape: Sequence[float]) -> Boxes:
-    """Corner boxes cut to a picture of `shape` (height, width, ...); unlike 8.3.0 the input is not changed."""
+    """Corner boxes clipped to an image of `shape` (height, width, ...); unlike 8.3.0 the input is not changed."""
     height, width = shape[:2]
     if isinstance(boxes, torch.Tensor):
         limits = boxes.new_tensor((width, height, width, height))
         return torch.cat((boxes[..., :4].clamp(min=0).minimum(limits), boxes[..., 4:]), -1)
-    cut = boxes.copy()
-    cut[..., 0:4:2] = boxes[..., 0:4:2].clip(0, width)
-    cut[..., 1:4:2] = boxes[..., 1:4:2].clip(0, height)
-    return cut
+    clipped = boxes.copy()
+    clipped[..., 0:4:2] = boxes[..., 0:4:2].clip(0, width)
+    clipped[..., 1:4:2] = boxes[..., 1:4:2].clip(0, height)
+    return clipped
 
 
 def scale_boxes(
@@ -84,23 +84,25 @@ def scale_boxes(
     padding: bool = True,
     xywh: bool = False,
 ) -> Boxes:
-    """Boxes of a letterboxed picture brought back to the original one, and cut to it.
+    """Boxes of a letterboxed image scaled to the original image and clipped to it.
 
     Args:
-        img1_shape: (height, width) of the letterboxed picture, the frame of `boxes`.
-        boxes: (..., 4) pixels, corners, or centre and size with `xywh`; not changed.
-        img0_shape: (height, width) of the original picture, the frame of the result.
-        ratio_pad: ((gain, ...), (left, top)) that the letterbox used; None works them out from the two shapes.
+        img1_shape: (height, width) of the letterboxed image, to which `boxes` refer.
+        boxes: (..., 4) pixels, corners, or center and size with `xywh`; not changed.
+        img0_shape: (height, width) of the original image, to which the result refers.
+        ratio_pad: ((gain, ...), (left, top)) of the letterbox; None computes them from the two shapes.
         padding: whether the letterbox added a border; False only divides by the gain.
-        xywh: centre and size; the four numbers are then cut to width, height, width, height, as 8.3.0 does.
+        xywh: center and size; the four numbers are then clipped to width, height, width, height, as in 8.3.0.
     """
+    left: float
+    top: float
     if ratio_pad is None:
         gain = min(img1_shape[0] / img0_shape[0], img1_shape[1] / img0_shape[1])
         left = round((img1_shape[1] - img0_shape[1] * gain) / 2 - _PAD_ROUNDING)
         top = round((img1_shape[0] - img0_shape[0] * gain) / 2 - _PAD_ROUNDING)
     else:
         gain = ratio_pad[0][0]
-        left, top = ratio_pad[1]  # type: ignore[assignment]
+        left, top = ratio_pad[1]
     shift = _pair(boxes, left, top) if padding else 0
     moved = _by_pairs(boxes, lambda a, b: ((a - shift) / gain, (b if xywh else b - shift) / gain))
     return clip_boxes(moved, img0_shape)
@@ -113,7 +115,7 @@ def segments2boxes(segments: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def segment2box(segment: np.ndarray, width: int = 640, height: int = 640) -> np.ndarray:
-    """(4,) corners around the points of `segment` (n, 2) that lie in the picture; zeros when none does."""
+    """(4,) corners around the points of `segment` (n, 2) that are inside the image; zeros if none is."""
     x, y = segment.T
     points = segment[(x >= 0) & (y >= 0) & (x <= width) & (y <= height)]
     if not len(points):
@@ -122,23 +124,30 @@ def segment2box(segment: np.ndarray, width: int = 640, height: int = 640) -> np.
 
 
 def resample_segments(segments: Sequence[np.ndarray], n: int = 1000) -> list[np.ndarray]:
-    """Each closed outline (k, 2) as (n, 2) float32 points, evenly spaced in the number of its corners."""
+    """Each closed polygon (k, 2) as (n, 2) float32 points, spaced evenly by vertex index."""
     resampled = []
     for points in segments:
         closed = np.concatenate([points, points[:1]])
-        where, known = np.linspace(0, len(closed) - 1, n), np.arange(len(closed))
-        resampled.append(np.stack([np.interp(where, known, axis) for axis in closed.T], 1).astype(np.float32))
+        positions, vertices = np.linspace(0, len(closed) - 1, n), np.arange(len(closed))
+        columns = [np.interp(positions, vertices, coordinates) for coordinates in closed.T]
+        resampled.append(np.stack(columns, 1).astype(np.float32))
     return resampled
 
 
 def make_divisible(x: float, divisor: int | torch.Tensor) -> int:
-    """The smallest multiple of `divisor` (of its largest element, if a tensor) that is not below `x`."""
+    """The smallest multiple of `divisor` (the largest element of a tensor) that is at least `x`."""
     step = int(divisor.max()) if isinstance(divisor, torch.Tensor) else divisor
     return math.ceil(x / step) * step
 
 
 class Profile:
-    """Stage timer: `with timer:` adds the seconds spent to `timer.t` and leaves the last ones in `timer.dt`."""
+    """Stage timer: `with timer:` measures a block.
+
+    Attributes:
+        t: seconds of all blocks.
+        dt: seconds of the last block.
+        device: device whose queued work is waited for; None for the CPU.
+    """
 
     def __init__(self, profile: float = 0.0, device: torch.device | None = None) -> None:
         self.t = profile
@@ -151,13 +160,13 @@ class Profile:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.dt = self.time() - self._start
         self.t += self.dt
 
     def time(self) -> float:
-        """Seconds of a steady clock, after the work queued on the device is done."""
+        """Seconds of a monotonic clock, after the work queued on the device is done."""
         if self.device is not None and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
@@ -166,8 +175,8 @@ class Profile:
         return f"Elapsed time is {self.t} s"
 
 
-def __getattr__(name: str) -> Any:
-    # users call ops.non_max_suppression; nms.py imports this file, so the name can only be fetched when it is asked for
+def __getattr__(name: str) -> Callable[..., list[torch.Tensor]]:
+    # official name for users; nms.py imports this module, so it can only be imported at access
     if name == "non_max_suppression":
         from ultralytics.utils.nms import non_max_suppression
 
@@ -176,17 +185,17 @@ def __getattr__(name: str) -> Any:
 
 
 def _by_pairs(x: Boxes, rule: Callable[[Any, Any], tuple[Any, Any]]) -> Boxes:
-    """`rule` applied to the first and the last two columns of `x`, joined again in the dtype of `x`."""
+    """`rule` applied to the first and the last two columns of `x`, concatenated in the dtype of `x`."""
     if x.shape[-1] != 4:
-        raise ValueError(f"boxes have 4 numbers in the last dimension, not {x.shape[-1]} (shape {tuple(x.shape)})")
+        raise ValueError(f"expected boxes with 4 values in the last dimension, got shape {tuple(x.shape)}")
     if isinstance(x, torch.Tensor):
         return torch.cat(rule(x[..., :2], x[..., 2:]), -1).to(x.dtype)
     return np.concatenate(rule(x[..., :2], x[..., 2:]), -1).astype(x.dtype, copy=False)
 
 
 def _pair(like: Boxes, first: float, second: float) -> Any:
-    """Two numbers that multiply or shift an x, y pair of `like`; integers stay exact by counting in float32."""
+    """Two numbers to scale or shift an x, y pair of `like`, in its dtype, or in float32 for integers."""
     if isinstance(like, torch.Tensor):
-        kind = like.dtype if like.is_floating_point() else torch.float32
-        return torch.tensor([first, second], dtype=kind, device=like.device)
+        dtype = like.dtype if like.is_floating_point() else torch.float32
+        return torch.tensor([first, second], dtype=dtype, device=like.device)
     return np.array([first, second], like.dtype if np.issubdtype(like.dtype, np.floating) else np.float32)
