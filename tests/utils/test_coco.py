@@ -15,13 +15,13 @@ NAMES = {0: "a", 1: "b"}
 
 def truth(*images):
     """Ground truth of images (file, classes, boxes) of 200 x 100 pixels."""
-    made = coco.GroundTruth(NAMES)
+    ground_truth = coco.GroundTruth(NAMES)
     for file, classes, boxes in images:
-        made.add(file, (100, 200), np.array(boxes, float).reshape(-1, 4), np.array(classes))
-    return made
+        ground_truth.add(file, (100, 200), np.array(boxes, float).reshape(-1, 4), np.array(classes))
+    return ground_truth
 
 
-def found(image, c, left, top, w, h, score):
+def detection(image, c, left, top, w, h, score):
     return {"image_id": image, "category_id": c, "bbox": [left, top, w, h], "score": score}
 
 
@@ -35,8 +35,8 @@ def test_image_numbers():
 
 
 def test_json_of_the_labels(tmp_path):
-    made = truth(("x/7.jpg", [1, 0], [[10, 20, 40.5, 30], [0, 0, 9, 9]]), ("b.jpg", [], []))
-    made.write(tmp_path / "instances.json")
+    ground_truth = truth(("x/7.jpg", [1, 0], [[10, 20, 40.5, 30], [0, 0, 9, 9]]), ("b.jpg", [], []))
+    ground_truth.write(tmp_path / "instances.json")
     assert json.loads((tmp_path / "instances.json").read_text()) == {
         "images": [
             {"id": 7, "file_name": "7.jpg", "height": 100, "width": 200},
@@ -52,8 +52,10 @@ def test_json_of_the_labels(tmp_path):
 
 def test_sizes_by_hand(pycocotools):
     """A small instance is detected, a medium one missed, none is large; image ids are an integer and a string."""
-    made = truth(("7.jpg", [0], [[10, 20, 40, 30]]), ("b.jpg", [0], [[0, 0, 50, 50]]))
-    metrics = coco.evaluate(made.as_dict(), [found(7, 0, 10, 20, 30, 10, 0.9), found("b", 0, 100, 50, 40, 40, 0.2)])
+    ground_truth = truth(("7.jpg", [0], [[10, 20, 40, 30]]), ("b.jpg", [0], [[0, 0, 50, 50]]))
+    metrics = coco.evaluate(
+        ground_truth.as_dict(), [detection(7, 0, 10, 20, 30, 10, 0.9), detection("b", 0, 100, 50, 40, 40, 0.2)]
+    )
     # one of two instances is detected: precision 1 up to recall 0.5, 51 of 101 recall levels
     expected = {
         "AP": 51 / 101,
@@ -76,25 +78,27 @@ def test_no_detections(pycocotools):
     metrics = coco.evaluate(truth(("a.jpg", [0], [[0, 0, 9, 9]])).as_dict(), [])
     assert {key for key, v in metrics.items() if np.isnan(v)} == {"APmedium", "APlarge", "ARmedium", "ARlarge"}
     assert np.nansum(list(metrics.values())) == 0
-    for detections in ([], [found("a", 0, 0, 0, 9, 9, 0.5)]):
+    for detections in ([], [detection("a", 0, 0, 0, 9, 9, 0.5)]):
         nothing = coco.evaluate(truth(("a.jpg", [], [])).as_dict(), detections)
         assert np.isnan(list(nothing.values())).all()
 
 
 def test_classes_without_instances_are_ignored(pycocotools):
-    made = truth(("a.jpg", [0], [[0, 0, 90, 90]]), ("b.jpg", [], []))
-    hit = found("a", 0, 0, 0, 90, 90, 0.5)
-    other = [found(image, 1, 0, 0, 90, 90, 0.9) for image in ("a", "b")]
-    assert coco.evaluate(made.as_dict(), [hit, *other])["AP"] == pytest.approx(1)
+    ground_truth = truth(("a.jpg", [0], [[0, 0, 90, 90]]), ("b.jpg", [], []))
+    hit = detection("a", 0, 0, 0, 90, 90, 0.5)
+    other = [detection(image, 1, 0, 0, 90, 90, 0.9) for image in ("a", "b")]
+    assert coco.evaluate(ground_truth.as_dict(), [hit, *other])["AP"] == pytest.approx(1)
     # of the class itself, in an image without instances, with higher confidence: half of the detections are wrong
-    assert coco.evaluate(made.as_dict(), [hit, found("b", 0, 0, 0, 90, 90, 0.9)])["AP"] == pytest.approx(0.5)
+    assert coco.evaluate(ground_truth.as_dict(), [hit, detection("b", 0, 0, 0, 90, 90, 0.9)])["AP"] == pytest.approx(
+        0.5
+    )
 
 
 @pytest.mark.parametrize(
     ("images", "detections", "message"),
     [
         ([("x/a.jpg", [], []), ("y/a.png", [], [])], [], "two images have the name a"),
-        ([("a.jpg", [], [])], [found("b", 0, 0, 0, 9, 9, 0.5)], "not in the ground truth, such as b"),
+        ([("a.jpg", [], [])], [detection("b", 0, 0, 0, 9, 9, 0.5)], "not in the ground truth, such as b"),
     ],
 )
 def test_invalid_detections(images, detections, message, pycocotools):
@@ -125,7 +129,7 @@ def test_validation_without_the_package_still_writes(monkeypatch, tmp_path, tiny
 def noisy(batch, nc, rng):
     """Detections derived from the labels: shifted, with wrong classes, missing and false ones, in batch pixels."""
     height, width = batch["img"].shape[2:]
-    made = []
+    detections = []
     for i in range(len(batch["img"])):
         selected = batch["batch_idx"] == i
         boxes = batch["bboxes"][selected].numpy() * (width, height, width, height)
@@ -144,8 +148,8 @@ def noisy(batch, nc, rng):
         corners = np.concatenate((boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1)
         corners = corners.clip(0, (width, height, width, height))
         rows = np.concatenate((corners, confs[:, None], classes[:, None]), 1)[kept]
-        made.append(torch.tensor(rows[np.argsort(-rows[:, 4])][:100], dtype=torch.float32))
-    return made
+        detections.append(torch.tensor(rows[np.argsort(-rows[:, 4])][:100], dtype=torch.float32))
+    return detections
 
 
 def run(data, folder, names, imgsz=320, predict=noisy):
@@ -213,14 +217,14 @@ def test_map_against_cocoeval(evaluated, tmp_path):
 def test_perfect_detections(pycocotools, tiny_data, tmp_path):
     def perfect(batch, nc, rng):
         height, width = batch["img"].shape[2:]
-        made = []
+        detections = []
         for i in range(len(batch["img"])):
             selected = batch["batch_idx"] == i
             x, y, w, h = (batch["bboxes"][selected] * torch.tensor([width, height, width, height])).T
-            made.append(
+            detections.append(
                 torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2, w * 0 + 0.9, batch["cls"][selected, 0]), 1)
             )
-        return made
+        return detections
 
     validator = run(tiny_data, tmp_path, {0: "bright", 1: "dark"}, predict=perfect)
     assert validator.get_stats()["metrics/mAP50-95(B)"] == pytest.approx(0.995)

@@ -19,8 +19,8 @@ def default_cfg() -> IterableSimpleNamespace:
 
 
 def get_cfg(
-    overrides: Mapping[str, Any] | IterableSimpleNamespace | None = None,
-    base: Mapping[str, Any] | IterableSimpleNamespace | None = None,
+    overrides: Mapping[str, object] | IterableSimpleNamespace | None = None,
+    base: Mapping[str, object] | IterableSimpleNamespace | None = None,
 ) -> IterableSimpleNamespace:
     """All options: the defaults, overridden by `base`, by the YAML file that `overrides` names as cfg, by `overrides`.
 
@@ -118,7 +118,7 @@ def _defaults() -> dict[str, Any]:
     return {key: one.default for key, one in all_options().items()}
 
 
-def _from_earlier_run(base: dict[str, Any]) -> dict[str, Any]:
+def _from_earlier_run(base: Mapping[str, object]) -> dict[str, Any]:
     known = _current_names(base, ignore_unknown=True)
     kept = {key: value if key == "save_dir" else check_option(key, value) for key, value in known.items()}
     if unknown := [key for key in base if key not in kept and key not in RENAMED]:
@@ -126,7 +126,7 @@ def _from_earlier_run(base: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _current_names(options: Mapping[str, Any], ignore_unknown: bool = False) -> dict[str, Any]:
+def _current_names(options: Mapping[str, object], ignore_unknown: bool = False) -> dict[str, Any]:
     """`options` with names of earlier versions replaced; unknown names raise, or are dropped with `ignore_unknown`."""
     named: dict[str, Any] = {}
     for key, value in options.items():

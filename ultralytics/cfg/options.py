@@ -183,7 +183,7 @@ def format_value(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _option(match: re.Match[str], defaults: Mapping[str, Any], group: str) -> Option:
+def _option(match: re.Match[str], defaults: Mapping[str, object], group: str) -> Option:
     scope = [text.strip().partition("/") for text in match["scope"].split(",")]
     return Option(
         key=match["key"],

@@ -75,7 +75,9 @@ class GroundTruth:
             file.write(json.dumps(self.as_dict(), ensure_ascii=False).encode())
 
 
-def evaluate(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def evaluate(
+    truth: Mapping[str, Sequence[Mapping[str, object]]], detections: Sequence[Mapping[str, object]]
+) -> dict[str, float]:
     """The twelve COCO metrics.
 
     Args:
@@ -90,7 +92,7 @@ def evaluate(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) 
         CocoError: two images have the same name, or a detection belongs to an image that is not in `truth`.
     """
     coco, evaluator = _library()
-    numbers: dict[int | str, int] = {}  # image id -> consecutive number
+    numbers: dict[object, int] = {}  # image id -> consecutive number
     for image in truth["images"]:
         if image["id"] in numbers:
             raise CocoError(f"two images have the name {image['id']}; the COCO metrics require unique names")
@@ -102,7 +104,7 @@ def evaluate(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) 
         )
     reference, results = coco(), coco()
     reference.dataset = {
-        "images": [image | {"id": numbers[image["id"]]} for image in truth["images"]],
+        "images": [dict(image) | {"id": numbers[image["id"]]} for image in truth["images"]],
         "annotations": [dict(x) | {"image_id": numbers[x["image_id"]]} for x in truth["annotations"]],
         "categories": truth["categories"],
     }

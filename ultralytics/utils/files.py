@@ -56,7 +56,7 @@ def yaml_load(path: str | Path) -> dict[Any, Any]:
     return data
 
 
-def yaml_save(path: str | Path, data: Mapping[Any, Any]) -> None:
+def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object]) -> None:
     """Write a mapping as YAML, keeping its order; paths become strings, tuples lists, NumPy numbers plain numbers."""
     import yaml
 
@@ -196,7 +196,7 @@ def _yaml_classes() -> tuple[type, type]:
     return Loader, Dumper
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float, str)):
         # PyYAML does not write subclasses such as numpy.float64 and string enums as numbers and strings
         for base in (bool, int, float, str):
@@ -212,6 +212,6 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = str(value)
     return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -11,7 +11,7 @@ a correction at the positives, so that no dense target tensor is needed. All ter
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -97,6 +97,22 @@ class DetectionTerms(NamedTuple):
     imgsz: Tensor  # (2,) height, width of the model input
 
 
+class DetectionHead(Protocol):
+    """What the criterion reads from a detection head."""
+
+    stride: Tensor  # (number of levels,)
+    nc: int
+    reg_max: int
+
+
+class LossGains(Protocol):
+    """Weights of the loss terms."""
+
+    box: float
+    cls: float
+    dfl: float
+
+
 class v8DetectionLoss:
     """Criterion of anchor-free detection heads; call it with the output of a model and a batch."""
 
@@ -107,8 +123,9 @@ class v8DetectionLoss:
             model: has `args` (gains box, cls, dfl) and a detection head as last element of `model.model`.
             tal_topk: number of anchors that the assigner selects per instance.
         """
-        head: Any = model.model[-1]  # type: ignore[index]
-        self.hyp: Any = model.args
+        layers: Any = model.model
+        head: DetectionHead = layers[-1]
+        self.hyp: LossGains = cast(Any, model.args)
         self.stride = head.stride
         self.nc = head.nc
         self.no = head.nc + head.reg_max * 4
@@ -120,7 +137,9 @@ class v8DetectionLoss:
         self.bbox_loss = BboxLoss(self.reg_max).to(self.device)
         self.proj = torch.arange(self.reg_max, dtype=torch.float, device=self.device)
 
-    def __call__(self, preds: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, preds: Sequence[Tensor] | tuple[Tensor, Sequence[Tensor]], batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Loss of a batch.
 
         Args:
@@ -130,7 +149,7 @@ class v8DetectionLoss:
         Returns:
             Sum of the three terms times B, to be differentiated, and the terms (3,) box, cls, dfl, detached.
         """
-        feats = preds[1] if isinstance(preds, tuple) else preds
+        feats = cast(Sequence[Tensor], preds[1] if isinstance(preds, tuple) else preds)
         loss = self.detection(feats, batch).loss
         return loss.sum() * feats[0].shape[0], loss.detach()
 

@@ -155,13 +155,13 @@ class Settings(MutableMapping[str, Any]):
         self._report(f"cannot be read ({problem}); using the defaults")
         return {}
 
-    def _write(self, values: dict[str, Any]) -> None:
+    def _write(self, values: Mapping[str, str | bool]) -> None:
         if self._unreadable:
             self.file.replace(self.file.with_name(f"{self.file.name}.broken"))  # keep the unreadable content
             self._unreadable = False
         with atomic_write(self.file, "w") as f:
             json.dump({**values, **self._foreign}, f, indent=2, ensure_ascii=False)
-        self._values = values
+        self._values = dict(values)
 
     def _report(self, problem: str) -> None:
         self.problems.append(problem)
@@ -195,7 +195,7 @@ def _unknown(key: str) -> str:
     return f"'{key}' is not a setting{did_you_mean(key, DEFAULTS) or '; available: ' + ', '.join(DEFAULTS)}"
 
 
-def _mistyped(key: str, value: Any) -> str:
+def _mistyped(key: str, value: object) -> str:
     expected = "true or false" if isinstance(DEFAULTS[key], bool) else "a string"
     return f"'{key}' is {value!r}, expected {expected}"
 
