@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import stat
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 # options of train.py for a complete training in seconds
@@ -47,3 +49,12 @@ def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str], code: 
     text = done.stdout + done.stderr
     assert done.returncode == code, f"{command} exited with {done.returncode}:\n{text[-4000:]}"
     return text
+
+
+def load_module(path: Path) -> ModuleType:
+    """The module in a file outside the package, such as a script."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
-from project import ROOT, TINY, copy_train_folder, python_path, run
+from project import ROOT, TINY, copy_train_folder, load_module, python_path, run
 
 import ultralytics
 from ultralytics.cfg import parse_words
@@ -17,15 +16,7 @@ from ultralytics.cfg import parse_words
 
 @pytest.fixture
 def script() -> ModuleType:
-    return load(ROOT / "train" / "train.py")
-
-
-def load(script: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_script", script)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(ROOT / "train" / "train.py")
 
 
 def test_resuming_ignores_the_defaults(script: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from project import load_module
 
 from ultralytics.utils.iou import bbox_iou
 from ultralytics.utils.loss import BboxLoss, DFLoss, v8DetectionLoss
 
 GOLDEN = Path(__file__).parent / "golden"
-_spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
-make = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(make)
+make = load_module(GOLDEN / "make.py")
 
 
 @pytest.mark.parametrize(

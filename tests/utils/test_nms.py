@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from project import load_module
 
 from ultralytics.utils import nms
 from ultralytics.utils.nms import non_max_suppression
 
 GOLDEN = Path(__file__).parent / "golden"
-_spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
-make = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(make)
+make = load_module(GOLDEN / "make.py")
 
 
 def reference_nms(pred, conf, iou_thres, multi_label, agnostic, max_det):

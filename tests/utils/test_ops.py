@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from project import load_module
 
 from ultralytics.utils import ops
 
@@ -142,10 +142,7 @@ def test_nms_can_be_imported_from_ops():
 
 def test_matches_the_official_package():
     golden = json.loads((GOLDEN / "ops.json").read_text())["values"]
-    spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
-    actual = make.ops_record()
+    actual = load_module(GOLDEN / "make.py").ops_record()
     assert actual.keys() == golden.keys()
     for name, values in golden.items():
         np.testing.assert_allclose(actual[name], values, rtol=1e-6, err_msg=name)
