@@ -137,7 +137,7 @@ def _is_user_error(e: Exception) -> bool:
 
 def _call(options: dict[str, Any]) -> None:
     if file := options.pop("cfg", None):
-        # options on the command line override those of the file, wherever `cfg=` stands among them
+        # options on the command line override those of the file, regardless of their order
         options = {key: value for key, value in load_cfg_file(file).items() if value is not None} | options
     mode, task = options.pop("mode", None), options.pop("task", None)
     _check_mode_and_task(mode, task)

@@ -16,7 +16,7 @@ from ultralytics.utils.suggest import did_you_mean
 def parse_words(words: Sequence[str], commands: Iterable[str] = ()) -> dict[str, Any]:
     """Options given as command-line words, checked; the last value of an option counts.
 
-    Accepted forms: `epochs=3` (blanks around `=` are allowed), `--epochs=3`, `--epochs 3`; `half` or `--half` for
+    Accepted forms: `epochs=3` (spaces around `=` are allowed), `--epochs=3`, `--epochs 3`; `half` or `--half` for
     half=True; the name of a task or mode alone, such as `detect` or `train`, for task=detect or mode=train.
 
     Args:

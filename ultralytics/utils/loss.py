@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ultralytics.utils.boxes import xywh2xyxy
 from ultralytics.utils.iou import bbox_iou
-from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.tal import Assignment, TaskAlignedAssigner, bbox2dist, dist2bbox, make_anchors
 
 _ALPHA, _BETA = 0.5, 6.0  # exponents of score and IoU in the assigner's metric, those of 8.3.0 for all tasks
@@ -154,7 +154,7 @@ class v8DetectionLoss:
         return loss.sum() * feats[0].shape[0], loss.detach()
 
     def detection(self, feats: Sequence[Tensor], batch: Mapping[str, Tensor]) -> DetectionTerms:
-        """The three detection terms and the assignment; arguments as of the call."""
+        """The three detection terms and the assignment; `feats` is the list of maps per level, `batch` as in a call."""
         B = feats[0].shape[0]
         dist, logits = _FlattenLevels.apply(self.reg_max * 4, *feats)
         anchors, strides = make_anchors(feats, self.stride, 0.5, dtype=dist.dtype)

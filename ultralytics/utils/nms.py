@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ultralytics.utils.ops import xywh2xyxy
+from ultralytics.utils.boxes import xywh2xyxy
 
 _FIRST_PREFIX = 512  # candidates processed first; of 512..4096 the fastest for untrained models, equal for trained ones
 _GROWTH = 2  # ratio of the lengths of successive prefixes
