@@ -83,7 +83,7 @@ def test_cocos_figures_are_with_the_metrics(trained, tmp_path):
     metrics = yolo.val(project=str(tmp_path), save_json=True, **CPU)
     written = (json.loads((tmp_path / "val" / f"{x}.json").read_text()) for x in ("instances", "predictions"))
     assert metrics.coco == pytest.approx(coco.evaluate(*written), nan_ok=True)
-    assert list(metrics.coco) == list(coco.FIGURES)
+    assert list(metrics.coco) == list(coco.METRICS)
     assert metrics.coco["AP50"] == pytest.approx(metrics.box.map50, abs=0.05) and metrics.coco["APsmall"] > 0.1
     plain = yolo.val(**CPU)
     assert plain.coco == {} and plain.results_dict == metrics.results_dict

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ultralytics.utils.files import atomic_write
+from ultralytics.utils.files import atomic_write, increment_path
 from ultralytics.utils.fonts import font_for
 
 Array = np.ndarray
@@ -268,7 +268,7 @@ def save_one_box(
     top, bottom = (int(np.clip(v, 0, im.shape[0])) for v in (cy - height / 2, cy + height / 2))
     crop = im[top:bottom, left:right].copy()
     if save and crop.size:
-        write_image(_unused(Path(file)), crop)
+        write_image(increment_path(file), crop)
     return crop if BGR else np.ascontiguousarray(crop[..., ::-1])
 
 
@@ -284,12 +284,3 @@ def __getattr__(name: str) -> Any:
         if hasattr(charts, name):
             return getattr(charts, name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-
-
-def _unused(path: Path) -> Path:
-    """`path`, or the first of path2, path3, ... that does not exist."""
-    candidate, n = path, 2
-    while candidate.exists():
-        candidate = path.with_name(f"{path.stem}{n}{path.suffix}")
-        n += 1
-    return candidate
