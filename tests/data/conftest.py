@@ -11,7 +11,7 @@ from toy_dataset import make_dataset
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
-    """YAML file of six tiny pictures in a folder with a blank and Chinese characters in its name."""
+    """YAML file of six tiny images in a folder with a blank and Chinese characters in its name."""
     return make_dataset(tmp_path / "数据 集")
 
 

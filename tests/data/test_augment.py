@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from toy_dataset import instances
 
 from ultralytics.data.augment import (
     Format,
@@ -17,14 +18,14 @@ from ultralytics.data.augment import (
     RandomPerspective,
     TrainAugment,
 )
-from ultralytics.data.warp import GREY, Objects
+from ultralytics.data.warp import GRAY
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "official.json").read_text())
 OFF = {"mosaic": 0, "mixup": 0, "degrees": 0, "translate": 0, "scale": 0, "shear": 0, "perspective": 0, "hsv_h": 0,
        "hsv_s": 0, "hsv_v": 0, "flipud": 0, "fliplr": 0, "bgr": 0}  # fmt: skip
 
 
-def picture(h, w):
+def sample_image(h, w):
     """As in golden/make_official.py."""
     y, x, c = np.mgrid[:h, :w, :3]
     return ((y * 7 + x * 3 + c * 50 + (x * y) // 5) % 256).astype(np.uint8)
@@ -36,18 +37,12 @@ def fingerprint(image):
     return [list(image.shape), int(flat.sum()), int((flat * (np.arange(flat.size) % 1009)).sum())]
 
 
-def objects(*boxes):
-    n = len(boxes)
-    return Objects(
-        np.arange(n, dtype=np.float32),
-        np.float32(boxes).reshape(-1, 4),
-        np.zeros((0, 2), np.float32),
-        np.zeros(n + 1, np.int64),
-    )
+def boxes_only(*boxes):
+    return instances(boxes)
 
 
-class Sure:
-    """A generator whose uniform numbers are all at one place of their range."""
+class ConstantRng:
+    """A generator whose uniform numbers are all at the same share of their range."""
 
     def __init__(self, share):
         self.share = share
@@ -63,7 +58,7 @@ class Sure:
 @pytest.mark.parametrize(("h", "w", "options", "expected"), GOLDEN["letterbox"])
 def test_letterbox_is_the_official_one(h, w, options, expected):
     options = {"scale_fill" if key == "scaleFill" else key: value for key, value in options.items()}
-    assert fingerprint(LetterBox(**options)(image=picture(h, w))) == expected
+    assert fingerprint(LetterBox(**options)(image=sample_image(h, w))) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,46 +68,51 @@ def test_letterbox_is_the_official_one(h, w, options, expected):
         ((333, 500), {"new_shape": 640, "auto": True}, (448, 640), (0, 11), (12.8, 23.8, 25.6, 36.6)),
         ((100, 63), {"new_shape": 64}, (64, 64), (12, 0), (18.4, 6.4, 24.8, 12.8)),
         ((48, 64), {"new_shape": (64, 96), "scaleup": False}, (64, 96), (16, 8), (26, 18, 36, 28)),
-        # the remaining two are shifted in 8.3.0: by all of the grey, and by half a pixel
+        # the remaining two are shifted in 8.3.0: by all of the gray, and by half a pixel
         ((100, 63), {"new_shape": 64, "center": False}, (64, 64), (0, 0), (6.4, 6.4, 12.8, 12.8)),
         ((51, 64), {"new_shape": 64}, (64, 64), (0, 6), (10, 16, 20, 26)),
         ((32, 64), {"new_shape": (64, 32), "scale_fill": True}, (64, 32), (0, 0), (5, 20, 10, 40)),
     ],
 )
 def test_letterbox_moves_boxes(shape, options, size, pad, box):
-    labels = {"img": picture(*shape), "objects": objects((10, 10, 20, 20)), "ratio_pad": (1.0, 1.0), "im_file": "x"}
+    labels = {
+        "img": sample_image(*shape),
+        "instances": boxes_only((10, 10, 20, 20)),
+        "ratio_pad": (1.0, 1.0),
+        "im_file": "x",
+    }
     done = LetterBox(**options)(labels)
     assert done["img"].shape[:2] == done["resized_shape"] == size
     assert done["ratio_pad"] == ((1.0, 1.0), pad)
-    assert np.allclose(done["objects"].boxes, [box], atol=1e-4)
+    assert np.allclose(done["instances"].boxes, [box], atol=1e-4)
     assert done["im_file"] == "x"
-    assert labels["objects"].boxes.tolist() == [[10, 10, 20, 20]]
+    assert labels["instances"].boxes.tolist() == [[10, 10, 20, 20]]
 
 
-def test_letterbox_rect_shape_and_grey_pictures():
-    assert LetterBox(64)({"img": picture(30, 60), "rect_shape": (32, 64)})["img"].shape == (32, 64, 3)
-    assert LetterBox(64)(image=picture(30, 60)[:, :, 0]).shape == (64, 64)
-    assert (LetterBox(64)(image=picture(30, 60))[:16] == GREY).all()
+def test_letterbox_rect_shape_and_gray_images():
+    assert LetterBox(64)({"img": sample_image(30, 60), "rect_shape": (32, 64)})["img"].shape == (32, 64, 3)
+    assert LetterBox(64)(image=sample_image(30, 60)[:, :, 0]).shape == (64, 64)
+    assert (LetterBox(64)(image=sample_image(30, 60))[:16] == GRAY).all()
 
 
-def test_mosaic_places_four_pictures():
-    pictures = [(np.full((h, w, 3), 10 * (k + 1), np.uint8), objects((0, 0, w, h))) for k, (h, w) in
+def test_mosaic_lays_out_four_images():
+    images = [(np.full((h, w, 3), 10 * (k + 1), np.uint8), boxes_only((0, 0, w, h))) for k, (h, w) in
                 enumerate([(40, 64), (64, 50), (64, 64), (30, 64)])]  # fmt: skip
-    scene = Mosaic(64)(pictures, Sure(0.5))  # the centre at (64, 64)
+    scene = Mosaic(64)(images, ConstantRng(0.5))  # the center at (64, 64)
     assert scene.shape == (128, 128)
     assert [(t.x, t.y, *t.image.shape[:2]) for t in scene.tiles] == [
         (0, 24, 40, 64), (64, 0, 64, 50), (0, 64, 64, 64), (64, 64, 30, 64)]  # fmt: skip
-    assert scene.objects.boxes.tolist() == [[0, 24, 64, 64], [64, 0, 114, 64], [0, 64, 64, 128], [64, 64, 128, 94]]
+    assert scene.instances.boxes.tolist() == [[0, 24, 64, 64], [64, 0, 114, 64], [0, 64, 64, 128], [64, 64, 128, 94]]
     assert scene.owner.tolist() == [0, 1, 2, 3]
 
 
 def test_mosaic_cuts_at_the_canvas():
-    pictures = [(picture(64, 64), objects((0, 0, 20, 20), (40, 40, 64, 64))) for _ in range(4)]
-    scene = Mosaic(64)(pictures, Sure(0.0))  # the centre at (32, 32): the first three are cut
+    images = [(sample_image(64, 64), boxes_only((0, 0, 20, 20), (40, 40, 64, 64))) for _ in range(4)]
+    scene = Mosaic(64)(images, ConstantRng(0.0))  # the center at (32, 32): the first three are cut
     assert [(t.x, t.y, *t.image.shape[:2]) for t in scene.tiles] == [
         (0, 0, 32, 32), (32, 0, 32, 64), (0, 32, 64, 32), (32, 32, 64, 64)]  # fmt: skip
-    assert np.array_equal(scene.tiles[0].image, picture(64, 64)[32:, 32:])
-    assert scene.objects.boxes.tolist() == [
+    assert np.array_equal(scene.tiles[0].image, sample_image(64, 64)[32:, 32:])
+    assert scene.instances.boxes.tolist() == [
         [8, 8, 32, 32], [72, 8, 96, 32], [8, 72, 32, 96], [32, 32, 52, 52], [72, 72, 96, 96]]  # fmt: skip
     assert scene.owner.tolist() == [0, 1, 2, 3, 3]
 
@@ -120,16 +120,16 @@ def test_mosaic_cuts_at_the_canvas():
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_matrix_is_the_product_that_8_3_0_uses(share):
     perspective = RandomPerspective(degrees=30, translate=0.1, scale=0.5, shear=8, perspective=0.001)
-    matrix, scale = perspective.matrix((128, 128), (64, 48), Sure(share))
+    matrix, scale = perspective.matrix((128, 128), (64, 48), ConstantRng(share))
     t = 2 * share - 1
     assert scale == pytest.approx(1 + 0.5 * t)
-    centre, tilt, turn, slant, shift = (np.eye(3) for _ in range(5))
-    centre[:2, 2] = -64
+    center, tilt, rotation, slant, shift = (np.eye(3) for _ in range(5))
+    center[:2, 2] = -64
     tilt[2, :2] = 0.001 * t
-    turn[:2] = cv2.getRotationMatrix2D((0, 0), 30 * t, scale)
+    rotation[:2] = cv2.getRotationMatrix2D((0, 0), 30 * t, scale)
     slant[0, 1] = slant[1, 0] = np.tan(np.radians(8 * t))
     shift[:2, 2] = (0.5 + 0.1 * t) * 48, (0.5 + 0.1 * t) * 64
-    assert np.allclose(matrix, shift @ slant @ turn @ tilt @ centre, atol=1e-12)
+    assert np.allclose(matrix, shift @ slant @ rotation @ tilt @ center, atol=1e-12)
 
 
 def test_draws_cover_their_ranges():
@@ -144,30 +144,30 @@ def test_draws_cover_their_ranges():
 
 @pytest.mark.parametrize(("share", "rgb"), [(0.2137, False), (0.9137, False), (0.7137, True)])
 def test_hsv_is_a_table_for_each_channel(share, rgb):
-    image = picture(150, 90)  # more than one stripe
+    image = sample_image(150, 90)  # more than one stripe
     gains = 1 + (2 * share - 1) * np.array([0.015, 0.7, 0.4])
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.float64) * gains
     hsv[..., 0] %= 180
     expected = cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2BGR)
-    got = RandomHSV()(image, Sure(share), to_rgb=rgb)
+    got = RandomHSV()(image, ConstantRng(share), to_rgb=rgb)
     assert np.array_equal(got[:, :, ::-1] if rgb else got, expected)
 
 
 @pytest.mark.parametrize("gains", [(0.015, 0.7, 0.4), (0, 0, 0)])
 @pytest.mark.parametrize("flips", [(True, False), (False, True), (True, True)])
-def test_hsv_turns_in_the_same_pass(gains, flips):
-    image, step = picture(150, 90), RandomHSV(*gains)
-    plain = step(image, Sure(0.4))
+def test_hsv_flips_in_the_same_pass(gains, flips):
+    image, step = sample_image(150, 90), RandomHSV(*gains)
+    plain = step(image, ConstantRng(0.4))
     expected = plain[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]
-    assert np.array_equal(step(image, Sure(0.4), flips=flips), expected)
+    assert np.array_equal(step(image, ConstantRng(0.4), flips=flips), expected)
     assert np.array_equal(plain, image) == (not any(gains))
 
 
 def test_flip():
-    image = picture(10, 20)
-    turned, found = RandomFlip(1.0, 1.0)(image, objects((1, 2, 5, 4)), np.random.default_rng(0))
-    assert np.array_equal(turned, image[::-1, ::-1])
-    assert found.boxes.tolist() == [[15, 6, 19, 8]]
+    image = sample_image(10, 20)
+    flipped, result = RandomFlip(1.0, 1.0)(image, boxes_only((1, 2, 5, 4)), np.random.default_rng(0))
+    assert np.array_equal(flipped, image[::-1, ::-1])
+    assert result.boxes.tolist() == [[15, 6, 19, 8]]
     rng = np.random.default_rng(0)
     assert 0.45 < np.mean([RandomFlip(0, 0.5).draw(rng)[1] for _ in range(500)]) < 0.55
     assert not any(RandomFlip(0, 0.5).draw(rng)[0] for _ in range(100))
@@ -178,36 +178,36 @@ def test_mixup():
     ratios = []
     rng = np.random.default_rng(0)
     for _ in range(50):
-        image, found = MixUp()((first, objects((0, 0, 1, 1))), (second, objects((1, 1, 2, 2))), rng)
+        image, result = MixUp()((first, boxes_only((0, 0, 1, 1))), (second, boxes_only((1, 1, 2, 2))), rng)
         ratios.append((200 - int(image[0, 0, 0])) / 100)
-    assert found.boxes.tolist() == [[0, 0, 1, 1], [1, 1, 2, 2]]
+    assert result.boxes.tolist() == [[0, 0, 1, 1], [1, 1, 2, 2]]
     assert 0.3 < min(ratios) < 0.47 < np.mean(ratios) < 0.54 < max(ratios) < 0.7  # Beta(32, 32)
 
 
 def test_format():
-    image = picture(20, 40)
-    sample = Format()(image, objects((4, 2, 12, 10), (0, 0, 40, 20)))
+    image = sample_image(20, 40)
+    sample = Format()(image, boxes_only((4, 2, 12, 10), (0, 0, 40, 20)))
     assert sample["img"].shape == (3, 20, 40)
     assert np.array_equal(sample["img"].numpy(), image.transpose(2, 0, 1))
     assert np.allclose(sample["bboxes"], [[0.2, 0.3, 0.2, 0.4], [0.5, 0.5, 1, 1]])
     assert sample["cls"].tolist() == [[0], [1]]
-    empty = Format()(image, objects())
+    empty = Format()(image, boxes_only())
     assert (tuple(empty["cls"].shape), tuple(empty["bboxes"].shape)) == ((0, 1), (0, 4))
 
 
 def load(k):
-    return picture(48, 64), objects((10, 10, 30, 40))
+    return sample_image(48, 64), boxes_only((10, 10, 30, 40))
 
 
 def test_everything_off_is_a_letterbox():
-    image, found = TrainAugment(OFF, 64)(load, np.random.default_rng(0))
-    assert np.array_equal(image[:, :, ::-1], LetterBox(64)(image=picture(48, 64)))
-    assert found.boxes.tolist() == [[10, 18, 30, 48]]
+    image, result = TrainAugment(OFF, 64)(load, np.random.default_rng(0))
+    assert np.array_equal(image[:, :, ::-1], LetterBox(64)(image=sample_image(48, 64)))
+    assert result.boxes.tolist() == [[10, 18, 30, 48]]
 
 
 def test_bgr_and_rect_shape():
     image, _ = TrainAugment({**OFF, "bgr": 1.0}, 64)(load, np.random.default_rng(0), rect_shape=(64, 96))
-    expected = LetterBox((64, 96))(image=picture(48, 64))
+    expected = LetterBox((64, 96))(image=sample_image(48, 64))
     assert image.shape == expected.shape
     assert np.abs(image.astype(int) - expected).max() <= 1
 
@@ -215,10 +215,10 @@ def test_bgr_and_rect_shape():
 @pytest.mark.parametrize(("hyp", "used"), [
     ({}, {0}), ({"mosaic": 1.0}, {0, 1, 2, 3}), ({"mixup": 1.0}, {0, 4}), ({"mosaic": 1.0, "mixup": 1.0}, set(range(8)))
 ])  # fmt: skip
-def test_which_partners_are_asked_for(hyp, used):
-    asked = set()
-    image, _ = TrainAugment({**OFF, **hyp}, 64)(lambda k: (asked.add(k), load(k))[1], np.random.default_rng(0))
-    assert asked == used
+def test_which_other_images_are_loaded(hyp, used):
+    loaded = set()
+    image, _ = TrainAugment({**OFF, **hyp}, 64)(lambda k: (loaded.add(k), load(k))[1], np.random.default_rng(0))
+    assert loaded == used
     assert image.shape == (64, 64, 3)
 
 

@@ -84,7 +84,7 @@ def test_missing_images_name_place_and_remedy_and_run_nothing(toy, tmp_path):
         check_det_dataset(file)
     assert str(toy.parent.resolve() / "images" / "none") in str(e.value)
     assert "correct `path`" in str(e.value)
-    assert "never fetched" in str(e.value)
+    assert "never downloaded" in str(e.value)
     assert not bait.exists()
 
 
