@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -18,3 +19,16 @@ def toy(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Folder of a real dataset beside the project, by name, read only."""
+
+    def find(name: str) -> Path:
+        folder = Path(__file__).resolve().parents[3] / "shared" / "data" / name
+        if not folder.is_dir():
+            pytest.skip(f"the shared data set '{name}' is not beside the project (looked in ../shared/data)")
+        return folder
+
+    return find
