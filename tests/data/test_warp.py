@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from toy_dataset import instances
 
+from ultralytics.data.instances import Instances, Segments
+from ultralytics.data.polygons import clip_segments, corners_to_xywhr, xywhr_to_corners
 from ultralytics.data.warp import GRAY, Scene, Tile, warp_scene
 
 
@@ -188,3 +190,88 @@ def test_a_polygon_around_the_whole_image_is_dropped():
     tile = Tile(np.zeros((128, 128, 3), np.uint8), 0, 0)
     scene = Scene([tile], instances([[0, 0, 128, 128]], [around]), np.zeros(1, int), (128, 128))
     assert len(warp_scene(scene, matrix_of(), 1.0, (64, 64))[1]) == 0
+
+
+def whole_canvas(parts, n=1):
+    """A scene of one gray tile with the given instances."""
+    tile = Tile(np.zeros((128, 128, 3), np.uint8), 0, 0)
+    return Scene([tile], parts, np.zeros(n, int), (128, 128))
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 0.7, "dx": 3.5}, {"angle": 25.0, "shear": 0.1}, {"tilt": 0.001}])
+def test_keypoints_go_through_the_matrix(options):
+    matrix = matrix_of(**options)
+    keypoints = np.float32([[[60, 60, 2], [70, 64, 1], [66, 50, 0], [127, 127, 2]]])
+    scene = whole_canvas(instances([[40, 40, 90, 90]], keypoints=keypoints))
+    result = warp_scene(scene, matrix, options.get("scale", 1.0), (64, 64))[1].keypoints[0]
+    expected = np.concatenate([keypoints[0, :, :2], np.ones((4, 1))], 1) @ matrix.T
+    expected = expected[:, :2] / expected[:, 2:]
+    tolerance = 1e-4 if matrix[0, 1] or matrix[2, 0] else 0.8  # tiles without rotation end at whole pixels
+    assert np.abs(result[:3, :2] - expected[:3]).max() < tolerance
+    assert result[:, 2].tolist() == [2, 1, 0, 0]  # the last is outside
+    assert (result[3, :2] <= 64).all()
+
+
+def test_keypoints_beyond_the_canvas_are_invisible():
+    """8.3.0 moves them to the border of the canvas, where they count as visible."""
+    keypoints = np.float32([[[-3, 60, 2], [40, 60, 2]]])
+    scene = whole_canvas(instances([[0, 40, 90, 90]], keypoints=keypoints))
+    result = warp_scene(scene, matrix_of(scale=0.5), 0.5, (64, 64))[1]
+    assert result.keypoints[0, :, 2].tolist() == [0, 2]
+
+
+def box_corners(x, y, w, h, angle):
+    return xywhr_to_corners(np.array([[x, y, w, h, angle]])).astype(np.float32)[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 0.7, "dx": 3.5}, {"angle": 10.0}])
+def test_oriented_boxes_stay_on_what_they_enclose(options):
+    corners = box_corners(64, 60, 30, 12, 0.4)
+    image = np.zeros((128, 128, 3), np.uint8)
+    cv2.fillPoly(image, [np.round(corners * 16).astype(np.int32)], (255, 255, 255), shift=4)
+    box = [*corners.min(0), *corners.max(0)]
+    scene = Scene([Tile(image, 0, 0)], instances([box], corners=corners[None]), np.zeros(1, int), (128, 128))
+    drawn, result = warp_scene(scene, matrix_of(**options), options.get("scale", 1.0), (64, 64))
+    ys, xs = np.nonzero(drawn[:, :, 0] == 255)
+    center = corners_to_xywhr(result.corners)[0, :2]
+    assert np.abs(center - (xs.mean() + 0.5, ys.mean() + 0.5)).max() < 0.8
+    _, _, w, h, angle = corners_to_xywhr(result.corners)[0]
+    scale = options.get("scale", 1.0)
+    assert (w, h) == pytest.approx((30 * scale, 12 * scale), rel=0.02)
+    assert angle == pytest.approx(0.4 - np.radians(options.get("angle", 0.0)), abs=0.01)
+
+
+def test_an_oriented_box_is_whole_while_its_center_is_visible():
+    """The image shows 32..96 of the canvas. Of a box whose center is outside, the visible part remains."""
+    corners = np.stack([box_corners(x, 64, 40, 16, 0.3) for x in (90, 102, 150)])
+    boxes = np.concatenate([corners.min(1), corners.max(1)], 1)
+    scene = whole_canvas(instances(boxes, corners=corners), 3)
+    result = warp_scene(scene, matrix_of(), 1.0, (64, 64))[1]
+    assert result.cls.tolist() == [0, 1]
+    assert np.allclose(result.corners[0], corners[0] - 32, atol=1e-4)
+    assert result.corners[0].max() > 64
+    visible = clip_segments(Segments.from_polygons([[corners[1] - 32]]), (64, 64)).parts(0)[0]
+    _, size, _ = cv2.minAreaRect(visible)
+    w, h = corners_to_xywhr(result.corners[1:])[0, 2:4]
+    assert sorted((w, h)) == pytest.approx(sorted(size), abs=0.01)
+    assert w * h < 0.6 * 40 * 16
+    assert (result.boxes <= 64).all()
+
+
+def test_outlines_are_cut_at_the_canvas_for_masks():
+    """What lies beyond the canvas is gray in the image and must not be in the mask."""
+    square = np.float32([[-40, 40], [60, 40], [60, 90], [-40, 90]])
+    scene = whole_canvas(instances([[0, 40, 60, 90]], [square]))
+    exact = warp_scene(scene, matrix_of(scale=0.4), 0.4, (64, 64), clip_outlines=True)[1]
+    plain = warp_scene(scene, matrix_of(scale=0.4), 0.4, (64, 64))[1]
+    assert np.array_equal(exact.boxes, plain.boxes)
+    assert exact.segments.points[:, 0].min() == pytest.approx(exact.boxes[0, 0], abs=1e-4)
+    assert plain.segments.points[:, 0].min() < exact.boxes[0, 0] - 10
+
+
+def test_an_instance_of_several_parts_has_the_box_of_all():
+    left, right = (np.float32([[x, 50], [x + 10, 50], [x + 10, 60]]) for x in (40, 80))
+    parts = Instances(np.zeros(1, np.float32), np.float32([[40, 50, 90, 60]]), Segments.from_polygons([[left, right]]))
+    result = warp_scene(whole_canvas(parts), matrix_of(), 1.0, (64, 64))[1]
+    assert result.boxes.tolist() == [[8, 18, 58, 28]]
+    assert len(result.segments.parts(0)) == 2
