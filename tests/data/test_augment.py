@@ -9,6 +9,7 @@ import pytest
 from toy_dataset import instances
 
 from ultralytics.data.augment import (
+    CopyPaste,
     Format,
     LetterBox,
     MixUp,
@@ -18,7 +19,9 @@ from ultralytics.data.augment import (
     RandomPerspective,
     TrainAugment,
 )
+from ultralytics.data.polygons import fill_polygons
 from ultralytics.data.warp import GRAY
+from ultralytics.tasks import LabelSchema
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "official.json").read_text())
 OFF = {"mosaic": 0, "mixup": 0, "degrees": 0, "translate": 0, "scale": 0, "shear": 0, "perspective": 0, "hsv_h": 0,
@@ -232,3 +235,141 @@ def test_the_same_numbers_give_the_same_sample():
         assert np.array_equal(one[1].boxes, two[1].boxes)
     others = {augment(load, np.random.default_rng(seed))[0].tobytes() for seed in range(5)}
     assert len(others) == 5
+
+
+def load_outlined(k):
+    """Image k with a triangle of the class 0 at the left."""
+    return sample_image(64, 64) // (k + 1), instances([[4, 4, 20, 20]], [TRIANGLE])
+
+
+TRIANGLE = np.float32([[4, 4], [20, 4], [4, 20]])
+
+
+def test_copy_paste_from_the_mirror_image():
+    image = sample_image(64, 64)
+    result, pasted = CopyPaste(1.0).mirrored(image, instances([[4, 4, 20, 20]], [TRIANGLE]), None)
+    assert pasted.boxes.tolist() == [[4, 4, 20, 20], [44, 4, 60, 20]]
+    assert pasted.segments.parts(1)[0].tolist() == [[60, 4], [44, 4], [60, 20]]
+    mask = fill_polygons(pasted.segments.parts(1), (64, 64)) > 0
+    assert np.array_equal(result[mask], image[:, ::-1][mask])
+    assert np.array_equal(result[~mask], image[~mask])
+    assert np.array_equal(image, sample_image(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("share", "count"), [(0.1, 0), (0.3, 2), (0.5, 2), (1.0, 5)]
+)  # of five candidates, round half to even, as in 8.3.0
+def test_copy_paste_takes_a_share_of_those_that_hide_little(share, count):
+    boxes = [[2, 10 * k, 8, 10 * k + 6] for k in range(5)] + [[26, 50, 38, 62]]  # the last lies on its mirror image
+    polygons = [[[a, b], [c, b], [c, d], [a, d]] for a, b, c, d in boxes]
+    _, pasted = CopyPaste(share).mirrored(sample_image(64, 64), instances(boxes, np.float32(polygons)), None)
+    assert len(pasted) == 6 + count
+
+
+def test_copy_paste_does_nothing_without_outlines():
+    image = sample_image(64, 64)
+    result, same = CopyPaste(1.0).mirrored(image, boxes_only((4, 4, 20, 20)), None)
+    assert result is image
+    assert len(same) == 1
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_copy_paste_flip_in_training(mosaic):
+    """Instances are added, the image changes, and no random number is spent."""
+    added = 0
+    for seed in range(5):
+        (image, plain), (changed, pasted) = (
+            TrainAugment({**OFF, "mosaic": mosaic}, 64, copy_paste=share)(load_outlined, np.random.default_rng(seed))
+            for share in (0.0, 1.0)
+        )
+        assert (len(pasted) > len(plain)) == (image != changed).any()
+        assert np.array_equal(pasted.boxes[: len(plain)], plain.boxes)
+        added += len(pasted) - len(plain)
+    assert added >= 3
+
+
+@pytest.mark.parametrize(("mixup", "loaded"), [(0.0, {0, 8}), (1.0, {0, 8, 4, 12})])
+def test_copy_paste_from_another_image(mixup, loaded):
+    augment = TrainAugment({**OFF, "mixup": mixup}, 64, copy_paste=1.0, copy_paste_mode="mixup")
+    used = set()
+    shifted = instances([[40, 40, 60, 60]], [TRIANGLE + 38])
+
+    def load_numbered(k):
+        used.add(k)
+        image, own = load_outlined(k)
+        return image, own if k in (0, 4) else shifted
+
+    _, result = augment(load_numbered, np.random.default_rng(0))
+    assert used == loaded
+    assert augment.num_mix == 15
+    assert result.boxes[:2].tolist() == [[4, 4, 20, 20], [42, 42, 58, 58]]
+    augment.close_mosaic()
+    assert augment.num_mix == 7
+
+
+def test_flips_swap_keypoints_left_to_right_only():
+    keypoints = np.float32([[[10, 20, 2], [30, 40, 1]]])
+    some = instances([[10, 20, 30, 40]], keypoints=keypoints)
+    for chances, expected in (((0, 1), [[34, 40, 1], [54, 20, 2]]), ((1, 0), [[10, 44, 2], [30, 24, 1]])):
+        augment = TrainAugment({**OFF, "flipud": chances[0], "fliplr": chances[1]}, 64, flip_idx=[1, 0])
+        _, result = augment(lambda k: (sample_image(64, 64), some), np.random.default_rng(0))
+        assert result.keypoints.tolist() == [expected]
+
+
+def test_mosaic_carries_everything():
+    parts = instances(
+        [[10, 10, 30, 30]],
+        [np.float32([[10, 10], [30, 10], [30, 30]])],
+        keypoints=np.float32([[[10, 10, 2], [30, 30, 1]]]),
+        corners=np.float32([[[10, 10], [30, 10], [30, 30], [10, 30]]]),
+    )
+    scene = Mosaic(64)([(sample_image(64, 64), parts)] * 4, ConstantRng(0.5))
+    for k, (x, y) in enumerate([(0, 0), (64, 0), (0, 64), (64, 64)]):
+        assert scene.instances.boxes[k].tolist() == [x + 10, y + 10, x + 30, y + 30]
+        assert scene.instances.segments.parts(k)[0][1].tolist() == [x + 30, y + 10]
+        assert scene.instances.keypoints[k].tolist() == [[x + 10, y + 10, 2], [x + 30, y + 30, 1]]
+        assert scene.instances.corners[k, 2].tolist() == [x + 30, y + 30]
+
+
+def test_format_of_each_schema():
+    image = sample_image(32, 64)
+    some = instances(
+        [[0, 0, 8, 8], [0, 0, 32, 32]],
+        np.float32([[[0, 0], [7, 0], [7, 7], [0, 7]], [[0, 0], [31, 0], [31, 31], [0, 31]]]),
+        keypoints=np.float32([[[32, 16, 2]], [[64, 32, 0]]]),
+        corners=np.float32([[[0, 0], [8, 0], [8, 8], [0, 8]], [[16, 0], [32, 16], [16, 32], [0, 16]]]),
+    )
+    assert set(Format()(image, some)) == {"img", "cls", "bboxes", "batch_idx"}
+    joined = Format(LabelSchema("polygon"))(image, some)
+    assert joined["cls"].tolist() == [[1], [0]]  # the larger first
+    assert joined["bboxes"][1].tolist() == [0.0625, 0.125, 0.125, 0.25]
+    assert joined["masks"].shape == (1, 8, 16)
+    assert [(joined["masks"] == k).sum().item() for k in (1, 2)] == [64 - 4, 4]
+    separate = Format(LabelSchema("polygon"), mask_ratio=2, overlap=False)(image, some)
+    assert separate["cls"].tolist() == [[0], [1]]
+    assert separate["masks"].flatten(1).sum(1).tolist() == [16, 256]
+    keypoints = Format(LabelSchema("keypoints", (1, 3)))(image, some)["keypoints"]
+    assert keypoints.tolist() == [[[0.5, 0.5, 2]], [[1, 1, 0]]]
+    boxes = Format(LabelSchema("oriented_box"))(image, some)["bboxes"]
+    assert np.allclose(boxes, [[4 / 64, 4 / 32, 8 / 64, 8 / 32, np.pi / 2],
+                               [0.25, 0.5, 512**0.5 / 64, 512**0.5 / 32, np.pi / 4]])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schema", "shapes"),
+    [
+        (LabelSchema("polygon"), {"masks": (1, 8, 16), "bboxes": (0, 4)}),
+        (LabelSchema("keypoints", (7, 3)), {"keypoints": (0, 7, 3), "bboxes": (0, 4)}),
+        (LabelSchema("oriented_box"), {"bboxes": (0, 5)}),
+    ],
+)
+def test_format_of_background(schema, shapes):
+    none = instances(
+        [],
+        keypoints=np.zeros((0, 7, 3), np.float32),
+        corners=np.zeros((0, 4, 2), np.float32),
+    )
+    sample = Format(schema)(sample_image(32, 64), none)
+    assert {key: tuple(sample[key].shape) for key in shapes} == shapes
+    separate = Format(LabelSchema("polygon"), overlap=False)(sample_image(32, 64), none)
+    assert tuple(separate["masks"].shape) == (0, 8, 16)

@@ -64,7 +64,7 @@ def load_labels(
         A row for each image, the corrupt ones included.
 
     Raises:
-        DatasetError: no image is usable.
+        DatasetError: no image is usable, or no label.
     """
     folder = os.path.commonpath([str(Path(image).parent) for image in (images[0], images[-1])])
     file = settings_dir() / "cache" / f"labels-{_cache_key(images, folder, nc, schema)}.bin"
@@ -180,6 +180,9 @@ def _log_summary(table: LabelTable, folder: str, prefix: str) -> None:
         LOGGER.warning("  ... and %d more", len(noted) - REASONS_SHOWN)
     if not good:
         raise DatasetError(f"{folder}: none of the {len(table)} images is usable; the reasons are listed above.")
+    bad_labels = int(np.count_nonzero((table.status == CORRUPT) & (table.shapes[:, 0] > 0)))
+    if not len(table.cls) and bad_labels:
+        raise DatasetError(f"{folder}: none of the {bad_labels} label files is usable; the reasons are listed above.")
     if not len(table.cls):
         example = label_path(table.path(0))
         LOGGER.warning("  no labels at all; the first was looked for at %s", example)

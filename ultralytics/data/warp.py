@@ -60,7 +60,8 @@ def warp_scene(
         matrix: from canvas to output image.
         scale: the zoom in `matrix`, by which old areas are compared with new ones.
         out: (H, W) of the output image.
-        clip_outlines: cut segments at the border of the canvas, as masks need it; else only boxes heed the border.
+        clip_outlines: cut outlines at the borders of canvas and output, as masks need it, and put boxes around what is
+            left; else a box is put around the visible edges, as in 8.3.0, and the outline stays whole.
 
     Returns:
         uint8 (H, W, 3), gray where no tile is, and the instances of which enough is left.
@@ -85,9 +86,14 @@ def warp_instances(
     segments = instances.segments
     if segments is not None and len(segments.points):
         has_outline = segments.has_outline
-        boxes[has_outline] = _visible_boxes(segments, owner, transform, scene.shape, out)
         least = np.where(has_outline, _MIN_AREA_POLYGON, _MIN_AREA)
-        segments = _warp_segments(segments, owner, transform, scene.shape if clip_outlines else None)
+        if clip_outlines:
+            visible = clip_segments(segments, scene.shape)
+            visible = clip_segments(_warp_segments(visible, owner, transform), out)
+            boxes[has_outline], segments = _outline_extents(visible)[has_outline], visible
+        else:
+            boxes[has_outline] = _visible_boxes(segments, owner, transform, scene.shape, out)
+            segments = _warp_segments(segments, owner, transform)
     new_corners = None
     if instances.corners is not None:
         boxes, new_corners = _warp_corners(instances.corners, owner, transform, scene.shape, out)
@@ -185,14 +191,20 @@ def _project(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------------------ instances
 
 
-def _warp_segments(
-    segments: Segments, owner: np.ndarray, transform: PointTransform, canvas: tuple[int, int] | None
-) -> Segments:
-    """All outlines moved; those that reach over the `canvas` (h, w) are cut there first, if it is given."""
-    if canvas is not None:
-        segments = clip_segments(segments, canvas)
+def _warp_segments(segments: Segments, owner: np.ndarray, transform: PointTransform) -> Segments:
     points = transform(segments.points.astype(np.float64), owner[segments.point_owner])
     return segments.with_points(points.astype(np.float32))
+
+
+def _outline_extents(segments: Segments) -> np.ndarray:
+    """(n, 4) xyxy around each outline; zeros for an instance without one."""
+    boxes = np.zeros((len(segments), 4))
+    has_outline = segments.has_outline
+    if has_outline.any():
+        starts = segments.point_offsets[segments.part_offsets[:-1][has_outline]]
+        low, high = (extreme.reduceat(segments.points, starts) for extreme in (np.minimum, np.maximum))
+        boxes[has_outline] = np.concatenate([low, high], 1)
+    return boxes
 
 
 def _warp_corners(
@@ -210,8 +222,7 @@ def _warp_corners(
     center = corners.mean(1, dtype=np.float64)
     whole = _inside(center, canvas) & _inside(transform(center, owner), out)
     if not whole.all():
-        on_canvas = clip_segments(as_segments, canvas)
-        visible = clip_segments(_warp_segments(on_canvas, owner, transform, None), out)
+        visible = clip_segments(_warp_segments(clip_segments(as_segments, canvas), owner, transform), out)
         for i in np.flatnonzero(~whole & visible.has_outline).tolist():
             (polygon,) = visible.parts(i)
             moved[i] = xywhr_to_corners(corners_to_xywhr(polygon[None]))[0]
