@@ -137,14 +137,15 @@ def official_loader(args: argparse.Namespace):
 
 
 def our_loader(args: argparse.Namespace):
-    from ultralytics.data import dataset as module
+    from ultralytics.data import image_cache
+    from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.dataset_config import check_det_dataset
     from ultralytics.data.loader import build_dataloader
 
     if args.least:
-        module.STORE_BYTES = 0
+        image_cache.STORE_BYTES = 0
     data = check_det_dataset(args.data)
-    dataset = module.YOLODataset(data["train"], data=data, imgsz=args.imgsz, batch_size=args.batch, augment=True)
+    dataset = YOLODataset(data["train"], data=data, imgsz=args.imgsz, batch_size=args.batch, augment=True)
     return build_dataloader(dataset, args.batch, 0)
 
 
