@@ -92,7 +92,7 @@ def test_same_as_a_dense_version():
     result = criterion.detection(maps, objects)
     found = result.positives
     labels = torch.tensor([[1, 3], [0, 0]])[found.image, found.slot]
-    expected = literal(maps, (found.image, found.anchor, found.score.double()), result.targets.double(), labels, 4)
+    expected = literal(maps, (found.image, found.anchor, found.score.double()), result.boxes.double(), labels, 4)
     np.testing.assert_allclose(result.loss.detach(), expected.detach(), rtol=1e-6)
     mine = torch.autograd.grad(result.loss.sum(), maps)
     theirs = torch.autograd.grad(expected.sum(), maps)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ultralytics.utils.metrics import bbox_iou
+from ultralytics.utils.rotated_boxes import probiou, xywhr2xyxyxyxy
 
 _BIN_MARGIN = 0.01  # keeps a distance below the last bin, so that the bin to its right exists
 
@@ -56,6 +57,24 @@ def bbox2dist(anchor_points: Tensor, bbox: Tensor, reg_max: int) -> Tensor:
     """Corner boxes to distances left, top, right, bottom from anchors, cut to 0 .. reg_max - 0.01."""
     low, high = bbox.chunk(2, -1)
     return torch.cat((anchor_points - low, high - anchor_points), -1).clamp(0, reg_max - _BIN_MARGIN)
+
+
+def dist2rbox(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor, dim: int = -1) -> Tensor:
+    """Distances from anchors, measured along the sides of a turned box, to its center and size.
+
+    Args:
+        pred_dist: (..., 4) left, top, right, bottom in cells, along `dim`.
+        pred_angle: (..., 1) radians.
+        anchor_points: (..., 2) x, y in cells.
+        dim: dimension of the coordinates.
+
+    Returns:
+        (..., 4) xywh in cells.
+    """
+    low, high = pred_dist.chunk(2, dim)
+    cos, sin = pred_angle.cos(), pred_angle.sin()
+    x, y = ((high - low) / 2).chunk(2, dim)
+    return torch.cat((torch.cat((x * cos - y * sin, x * sin + y * cos), dim) + anchor_points, low + high), dim)
 
 
 class Pairs(NamedTuple):
@@ -208,3 +227,19 @@ class TaskAlignedAssigner(nn.Module):
     def overlap(self, targets: Tensor, boxes: Tensor) -> Tensor:
         """(K,) CIoU of objects with the boxes predicted for them, negative values as 0."""
         return bbox_iou(targets, boxes, xywh=False, CIoU=True)[:, 0].clamp_min(0)
+
+
+class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
+    """The same for oriented boxes xywhr: ProbIoU is the overlap, and anchors inside the turned box are candidates."""
+
+    def inside(self, anc_points: Tensor, boxes: Tensor) -> Tensor:
+        """(N, A) whether an anchor lies inside a box of (N, 5), its border included."""
+        corners = xywhr2xyxyxyxy(boxes)  # (N, 4, 2)
+        a, b, d = corners[:, None, 0], corners[:, None, 1], corners[:, None, 3]
+        ab, ad, ap = b - a, d - a, anc_points[None] - a
+        along, across = (ap * ab).sum(-1), (ap * ad).sum(-1)
+        return (along >= 0) & (along <= ab.square().sum(-1)) & (across >= 0) & (across <= ad.square().sum(-1))
+
+    def overlap(self, targets: Tensor, boxes: Tensor) -> Tensor:
+        """(K,) ProbIoU of oriented boxes with those predicted for them."""
+        return probiou(targets, boxes)[:, 0].clamp_min(0)
