@@ -93,7 +93,7 @@ def test_matches_a_dense_reference():
     positives = result.positives
     labels = torch.tensor([[1, 3], [0, 0]])[positives.image, positives.slot]
     assignment = (positives.image, positives.anchor, positives.score.double())
-    expected = reference_loss(maps, assignment, result.targets.double(), labels, 4)
+    expected = reference_loss(maps, assignment, result.boxes.double(), labels, 4)
     np.testing.assert_allclose(result.loss.detach(), expected.detach(), rtol=1e-6)
     grads = torch.autograd.grad(result.loss.sum(), maps)
     expected_grads = torch.autograd.grad(expected.sum(), maps)

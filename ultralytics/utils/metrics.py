@@ -117,6 +117,7 @@ class DetMetrics:
         self.names = dict(names or {})
         self.box = Metric(len(self.names))
         self.speed = dict.fromkeys(("preprocess", "inference", "loss", "postprocess"), 0.0)
+        self.task = "detect"  # scripts read it
         self.confusion_matrix: ConfusionMatrix | None = None
         self.coco: dict[str, float] = {}
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ultralytics.utils.iou import bbox_iou
+from ultralytics.utils.rotated_boxes import probiou, xywhr2xyxyxyxy
 
 _BIN_MARGIN = 0.01  # keeps a distance below the last bin, so that the bin to its right exists
 
@@ -237,3 +238,19 @@ class TaskAlignedAssigner(nn.Module):
     def overlap(self, targets: Tensor, boxes: Tensor) -> Tensor:
         """(K,) CIoU of target boxes with predicted boxes (K, 4), negative values as 0."""
         return bbox_iou(targets, boxes, xywh=False, CIoU=True)[:, 0].clamp_min(0)
+
+
+class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
+    """The same for oriented boxes xywhr: ProbIoU is the overlap, and anchors inside the turned box are candidates."""
+
+    def inside(self, anc_points: Tensor, boxes: Tensor) -> Tensor:
+        """(N, A) whether an anchor lies inside a box of (N, 5), its border included."""
+        corners = xywhr2xyxyxyxy(boxes)  # (N, 4, 2)
+        a, b, d = corners[:, None, 0], corners[:, None, 1], corners[:, None, 3]
+        ab, ad, ap = b - a, d - a, anc_points[None] - a
+        along, across = (ap * ab).sum(-1), (ap * ad).sum(-1)
+        return (along >= 0) & (along <= ab.square().sum(-1)) & (across >= 0) & (across <= ad.square().sum(-1))
+
+    def overlap(self, targets: Tensor, boxes: Tensor) -> Tensor:
+        """(K,) ProbIoU of oriented boxes with those predicted for them."""
+        return probiou(targets, boxes)[:, 0].clamp_min(0)
