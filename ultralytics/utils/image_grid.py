@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ultralytics.utils.geometry import xywhr2xyxyxyxy
-from ultralytics.utils.plotting import Annotator, colors, write_image
+from ultralytics.utils.plotting import Annotator, colors, readable_on, write_image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +23,7 @@ BoxFormat = Literal["xywhn", "xyxy", "xywhr"]
 MAX_GRID_SIDE = 1920  # pixels of the longer side of a grid
 MIN_TILE_SIDE = 400  # smaller images are enlarged to this size in a grid, so that labels can be read
 CROWDED = 25  # an image with more instances gets thinner lines and smaller labels
+TITLE_SHARE = 0.45  # of the width of a tile
 TITLE_BACKGROUND = (60, 60, 60)
 WHITE = (255, 255, 255)
 
@@ -180,10 +181,11 @@ def _draw_tile(tile: Array, instances: Instances, names: Mapping[int, str], titl
     """Draw the instances of one image, its file name and a white frame on `tile`."""
     side = max(tile.shape[:2])
     crowded = len(instances) > CROWDED
+    letters_per_side = 18 if instances.corners is None else 45 if crowded else 36
     annotator = Annotator(
         tile,
         line_width=max(round(side / (400 if crowded else 240)), 1),
-        font_size=max(round(side / (45 if crowded else 36)), 11),
+        font_size=max(round(side / letters_per_side), 11),
         example=list(names.values()),
     )
     texts = [str(names.get(c, c)) for c in instances.cls.tolist()]
@@ -194,16 +196,16 @@ def _draw_tile(tile: Array, instances: Instances, names: Mapping[int, str], titl
         annotator.masks(instances.masks, bgr, retina_masks=True)
     if instances.corners is not None:
         annotator.boxes(instances.corners[::-1], texts[::-1], bgr[::-1])  # the highest confidence last, on top
-    else:
-        for text, color in zip(texts[:1], bgr, strict=False):
-            annotator.boxes([(0, 0, tile.shape[1] - 1, tile.shape[0] - 1)], [text], [color])
+    elif texts:  # one class for the whole image
+        annotator.label((2, 2), texts[0], readable_on(bgr[0]), background=bgr[0], below=True)
     for keypoints in instances.keypoints if instances.keypoints is not None else ():
         annotator.kpts(keypoints, tile.shape[:2])
     if title:
+        caption = Annotator(tile, font_size=max(round(side / 36), 11))
         # at the bottom, since labels are at the top of their boxes; the end of a file name says most
-        while annotator.text_size(title)[0] > tile.shape[1] * 0.8 and len(title) > 4:
+        while caption.text_size(title)[0] > tile.shape[1] * TITLE_SHARE and len(title) > 4:
             title = ".." + title[4:]
-        annotator.label((4, tile.shape[0] - 3), title, background=TITLE_BACKGROUND)
+        caption.label((4, tile.shape[0] - 3), title, background=TITLE_BACKGROUND)
     cv2.rectangle(tile, (0, 0), (tile.shape[1] - 1, tile.shape[0] - 1), WHITE, 2)
 
 
