@@ -138,8 +138,8 @@ class YOLO:
             raise ValueError(
                 "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
             )
-        self.predictor = (predictor or self._part("Predictor"))(model=self.model, args=args, callbacks=self.callbacks)
-        return self.predictor(source, stream=stream)
+        self.predictor = (predictor or self._part("Predictor"))(overrides=dict(args), _callbacks=self.callbacks)
+        return self.predictor(source, model=self.model, stream=stream)
 
     def embed(self, source: Any = None, stream: bool = False, **kwargs: Any) -> list[Tensor] | Iterator[Tensor]:
         """One vector an image: averaged outputs of the layers `embed=[...]`, by default of the last but one."""

@@ -278,7 +278,7 @@ class DetectionValidator(BaseValidator):
 class DetectionPredictor(BasePredictor):
     """Boxes of whatever source is given."""
 
-    def postprocess(self, preds: Any, img: Tensor, orig_imgs: list[np.ndarray], paths: list[str]) -> list[Results]:
+    def postprocess(self, preds: Any, img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
         found = non_max_suppression(
             preds[0] if isinstance(preds, list | tuple) else preds,
             self.args.conf,
@@ -288,7 +288,7 @@ class DetectionPredictor(BasePredictor):
             max_det=self.args.max_det,
         )
         results = []
-        for boxes, image, path in zip(found, orig_imgs, paths, strict=True):
+        for boxes, image, path in zip(found, orig_imgs, self.batch[0], strict=True):
             boxes[:, :4] = scale_boxes(img.shape[2:], boxes[:, :4], image.shape[:2])
             results.append(Results(image, path=path, names=self.model.names, boxes=boxes))
         return results
