@@ -14,40 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from result_examples import ROWS, TRACKED, of_every_task, results
 
-from ultralytics.engine.results import Results
 from ultralytics.utils import image_files
-from ultralytics.utils.plotting import colors
-
-NAMES = {0: "cat", 1: "dog", 2: "红细胞"}
-ROWS = [[10, 20, 50, 40, 0.9, 0], [0, 0, 100, 80, 0.5, 1], [60, 10, 70, 30, 0.25, 0]]  # in an image of 80 x 100
-TRACKED = [[10, 20, 50, 40, 7, 0.9, 0], [0, 0, 100, 80, 8, 0.5, 1]]
-
-
-def image(h=80, w=100):
-    return np.full((h, w, 3), 127, np.uint8)
-
-
-def results(rows=ROWS, path="some/where/im.jpg", h=80, w=100, **components):
-    boxes = torch.tensor(rows).reshape(-1, len(rows[0]) if rows else 6)
-    return Results(image(h, w), path, NAMES, boxes=boxes, **components)
-
-
-def of_every_task():
-    """A result of each task by name, all with instances."""
-    mask = torch.zeros(2, 80, 100)
-    mask[0, 25:35, 15:45] = 1
-    rows = torch.tensor(ROWS[:2])
-    points = torch.tensor([[[20.0, 30, 0.9], [40, 35, 0.1]]] * 2)
-    oriented = torch.tensor([[50.0, 40, 40, 20, 0.5, 0.9, 1]])
-    every = {
-        "detect": {"boxes": rows},
-        "segment": {"boxes": rows, "masks": mask},
-        "pose": {"boxes": rows, "keypoints": points},
-        "obb": {"obb": oriented},
-        "classify": {"probs": torch.tensor([0.25, 0.7, 0.05])},
-    }
-    return {task: Results(image(), "im.jpg", NAMES, **parts) for task, parts in every.items()}
 
 
 def test_index_and_conversions_reach_the_components():
@@ -148,35 +117,6 @@ def test_to_df_names_the_missing_package(monkeypatch):
         results().to_df()
 
 
-def test_plot_draws_on_a_copy_in_the_color_of_the_class():
-    result = results(ROWS[:1])
-    before = result.orig_img.copy()
-    drawn = result.plot(labels=False, line_width=1)
-    assert drawn[40, 30].tolist() == list(colors(0, bgr=True))  # lower edge
-    assert (result.orig_img == before).all()
-    assert (result.plot(boxes=False) == before).all()
-    assert results([ROWS[1]]).plot(labels=False, line_width=1, color_mode="instance")[40, 0].tolist() == list(
-        colors(0, bgr=True)
-    )
-
-
-@pytest.mark.parametrize(
-    ("options", "changes"), [({}, True), ({"conf": False}, True), ({"labels": False}, False)], ids=str
-)
-def test_plot_labels_are_above_the_box(options, changes):
-    large = results([[100, 100, 300, 200, 0.9, 0]], h=300, w=400)
-    above = large.plot(**options)[80:98, 100:140]
-    assert bool((above != 127).any()) == changes
-
-
-def test_plot_on_another_image_and_bad_mode():
-    other = np.zeros((80, 100, 3), np.uint8)
-    assert results().plot(img=other).max() > 0
-    assert other.max() == 0
-    with pytest.raises(ValueError, match="color_mode='x'"):
-        results().plot(color_mode="x")
-
-
 def test_save_writes_the_drawn_image(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = results(path="some/where/im.png")
@@ -252,60 +192,6 @@ def test_probabilities_have_no_crops(tmp_path, caplog):
     of_every_task()["classify"].save_crop(tmp_path)
     assert "save_crop needs boxes" in caplog.text
     assert not list(tmp_path.iterdir())
-
-
-def differs(a, b):
-    """(top, bottom, left, right) of what is different, inclusive."""
-    rows, columns = np.nonzero((a != b).any(2))
-    return rows.min(), rows.max(), columns.min(), columns.max()
-
-
-class TestPlotOfEachTask:
-    def test_masks_are_blended_where_they_are(self):
-        result = of_every_task()["segment"]
-        drawn = result.plot(boxes=False)
-        assert differs(drawn, image()) == (25, 34, 15, 44)
-        expected = (127 + np.array(colors(0, bgr=True))) / 2
-        assert np.abs(drawn[30, 30] - expected).max() <= 1
-        assert (result.plot(boxes=False, masks=False) == image()).all()
-        assert (result.plot(boxes=False, im_gpu=torch.zeros(3, 80, 100)) == drawn).all()
-
-    def test_letterboxed_masks_are_scaled_to_the_image(self):
-        mask = torch.zeros(1, 64, 64)
-        mask[0, 6:58] = 1  # the whole image within its borders
-        drawn = Results(image(), "x", NAMES, boxes=torch.tensor(ROWS[:1]), masks=mask).plot(boxes=False)
-        assert differs(drawn, image()) == (0, 79, 0, 99)
-        assert len(np.unique(drawn.reshape(-1, 3), axis=0)) == 1
-
-    def test_the_mask_of_the_highest_confidence_is_on_top(self):
-        masks = torch.ones(2, 80, 100)
-        pixel = Results(image(), "x", NAMES, boxes=torch.tensor(ROWS[:2]), masks=masks).plot(boxes=False)[40, 50]
-        first, second = (np.array(colors(c, bgr=True)) for c in (0, 1))
-        assert np.abs(pixel - (first / 2 + second / 4 + 127 / 4)).max() <= 1
-
-    def test_uncertain_keypoints_are_not_drawn(self):
-        drawn = of_every_task()["pose"].plot(boxes=False, kpt_radius=2)
-        assert differs(drawn, image()) == pytest.approx((28, 32, 18, 22), abs=1)
-
-    def test_limbs_of_a_person(self):
-        points = torch.zeros(1, 17, 3)
-        points[0, 5], points[0, 6] = torch.tensor([20.0, 40, 1]), torch.tensor([80.0, 40, 1])  # shoulders
-        person = Results(image(), "x", NAMES, boxes=torch.tensor(ROWS[:1]), keypoints=points)
-        limb = colors.pose_palette[0][::-1].tolist()
-        assert person.plot(boxes=False, kpt_radius=6)[40, 50].tolist() == limb
-        assert person.plot(boxes=False, kpt_line=False)[40, 50].tolist() == [127] * 3
-
-    def test_oriented_box(self):
-        result = of_every_task()["obb"]
-        top, bottom, left, right = differs(result.plot(labels=False, line_width=1), image())
-        box = result.obb.xyxy[0].tolist()
-        assert [left, top, right, bottom] == pytest.approx(box, abs=2)
-        assert (result.plot(boxes=False) == image()).all()
-
-    def test_top_classes(self):
-        result = of_every_task()["classify"]
-        assert differs(result.plot(), image())[:3:2] == (2, 2)
-        assert (result.plot(probs=False) == image()).all()
 
 
 @pytest.mark.gpu

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ultralytics.utils import LOGGER, fonts, plotting, text
+from ultralytics.utils import plotting
 from ultralytics.utils.plotting import Annotator
 
 FONT_FILE = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -94,20 +94,6 @@ class TestAnnotator:
         annotator.text(xy, "a very long name", (255, 255, 255))
         annotator.label(xy, "a very long name", (255, 255, 255))
         assert annotator.result().shape == (12, 40, 3)
-
-    def test_names_outside_ascii_without_a_font_do_not_crash(self, monkeypatch):
-        messages = []
-        monkeypatch.setattr(text, "CV2_DRAWS_UNICODE", False)
-        monkeypatch.setattr(fonts, "_font_files", lambda: (FONT_FILE,))
-        monkeypatch.setattr(LOGGER, "warning", messages.append)
-        fonts._font_for.cache_clear()
-        fonts._warn_no_font.cache_clear()
-        annotator = Annotator(gray())
-        for name in ("红细胞 0.9", "白细胞 0.9", "血小板"):
-            annotator.box_label((60, 60, 120, 100), name, (0, 0, 255))
-        assert (annotator.result() != 127).any()
-        assert len(messages) == 1
-        assert "fonts-noto-cjk" in messages[0]
 
     def test_long_labels_cover_half_of_the_image(self):
         short, long = Annotator(gray(100, 400)), Annotator(gray(100, 400))
@@ -202,9 +188,6 @@ class TestAnnotator:
         annotator.text((20, 40), "cat")
         assert (annotator.result() != 127).any()
         assert "no-such-font.ttf" in caplog.text
-
-    def test_latin_letters_with_accents_find_a_font_on_every_machine(self):
-        assert fonts.font_for("café Ω") == FONT_FILE
 
 
 def test_the_names_of_8_3_0_are_found_here():
