@@ -148,7 +148,7 @@ def test_exif_orientation_is_applied_everywhere(tmp_path, source_type):
 
 
 def test_unreadable_images_are_left_out_and_named_once(folder, warnings):
-    (folder / "a.jpg").write_bytes(b"not a picture")
+    (folder / "a.jpg").write_bytes(b"not an image")
     (folder / "c.JPG").write_bytes(b"")
     source = load_source(folder, batch=2)
     assert [p.rsplit("/", 1)[-1] for b in source for p in b.paths] == ["b.png"]
@@ -158,7 +158,7 @@ def test_unreadable_images_are_left_out_and_named_once(folder, warnings):
 
 
 def test_nothing_readable_is_an_error(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"not a picture")
+    (tmp_path / "a.jpg").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"none of the 1 files can be read.*a\.jpg"):
         list(load_source(tmp_path))
 

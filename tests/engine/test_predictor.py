@@ -436,11 +436,11 @@ class TestOfficialForm:
     def test_state_that_scripts_read(self, predict, tmp_path):
         source, modes, writers = write_video(tmp_path / "v.avi", 2), [], []
 
-        def look(predictor):
+        def record(predictor):
             modes.append(predictor.dataset.mode)
             writers.append(list(predictor.vid_writer))
 
-        run = predict(save=True, callbacks={"on_predict_batch_end": [look]})
+        run = predict(save=True, callbacks={"on_predict_batch_end": [record]})
         assert run.vid_writer == {}
         run(source)
         assert (modes, writers) == (["video"] * 2, [["v"]] * 2)

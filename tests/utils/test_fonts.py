@@ -34,14 +34,7 @@ def test_without_a_font_there_is_one_warning_and_a_chart(tmp_path):
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-W", "error::UserWarning", "-c", WITHOUT_FONTS]
     environment = {"PYTHONPATH": str(root), "HOME": str(tmp_path)}
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(root), "HOME": str(tmp_path)},
-    )
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (done.stdout + done.stderr).count("fonts-noto-cjk") == 1
     assert (tmp_path / "c.png").exists()

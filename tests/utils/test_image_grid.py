@@ -82,7 +82,7 @@ def test_file_names_and_labels_are_written(tmp_path):
     assert (bare != named).any(2)[120:140].any()  # another label
     title = (bare != named).any(2)[375:]
     assert title.any()
-    assert not title[:, 360:].any()  # cut to the tile
+    assert not title[:, 360:].any()  # shortened to fit the tile
 
 
 def test_columns_of_the_batch_may_have_a_second_dimension(tmp_path):

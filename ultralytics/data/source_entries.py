@@ -33,12 +33,12 @@ class SourceEntry:
     """One thing to read.
 
     Attributes:
-        kind: an image file, a video file or address, an address of an image, or an image in memory.
+        media: an image file, a video file or address, an address of an image, or an image in memory.
         path: file or address; empty for an image in memory without a file name.
         image: (H, W, 3) uint8 BGR of an image in memory.
     """
 
-    kind: Literal["image", "video", "url", "memory"]
+    media: Literal["image", "video", "url", "memory"]
     path: str
     image: np.ndarray | None = None
 
@@ -53,7 +53,7 @@ def list_entries(source: object) -> list[SourceEntry]:
     """
     entries = _entries(source)
     return [
-        entry if entry.path else SourceEntry(entry.kind, f"image{i}.jpg", entry.image)
+        entry if entry.path else SourceEntry(entry.media, f"image{i}.jpg", entry.image)
         for i, entry in enumerate(entries)
     ]
 

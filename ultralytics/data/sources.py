@@ -78,7 +78,7 @@ class FileSource:
     @property
     def has_video(self) -> bool:
         """Whether there are videos, whose number of frames is not known beforehand."""
-        return any(entry.kind == "video" for entry in self.entries)
+        return any(entry.media == "video" for entry in self.entries)
 
     def __len__(self) -> int:
         if self.has_video:
@@ -102,13 +102,13 @@ class FileSource:
     def _samples(self) -> Iterator[_Sample]:
         total = len(self.entries)
         for i, entry in enumerate(self.entries):
-            if entry.kind == "video":
+            if entry.media == "video":
                 yield from self._frames(entry.path, f"video {i + 1}/{total} ")
                 continue
             if entry.image is not None:
                 yield _Sample(entry.path, entry.image, f"{i}: ", None)
                 continue
-            image = read_url(entry.path) if entry.kind == "url" else read_image(entry.path)
+            image = read_url(entry.path) if entry.media == "url" else read_image(entry.path)
             if image is None:
                 self.unreadable.append(entry.path)
             else:
