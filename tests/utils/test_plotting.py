@@ -130,6 +130,12 @@ class TestAnnotator:
         annotator.box_label(corners, "cat", (0, 0, 255), rotated=True)
         assert changed(gray(), annotator.result())[0] < 30  # the label is above the topmost corner
 
+    @pytest.mark.parametrize("color", [[255, 0, 0], (255.0, 0, 0)], ids=str)
+    def test_colors_of_any_sequence(self, color):
+        annotator = Annotator(gray())
+        annotator.box_label((20, 40, 90, 100), "cat", color)
+        assert annotator.result()[100, 50].tolist() == [255, 0, 0]
+
     def test_text_color_of_a_label(self):
         annotator = Annotator(gray())
         annotator.box_label((20, 40, 90, 100), "cat", (255, 255, 255), txt_color=(0, 0, 255))

@@ -194,12 +194,12 @@ def _draw_tile(tile: Array, instances: Instances, names: Mapping[int, str], titl
     bgr = [colors(c, bgr=True) for c in instances.cls.tolist()]
     if instances.masks is not None:
         annotator.masks(instances.masks, bgr, retina_masks=True)
+    for keypoints in instances.keypoints if instances.keypoints is not None else ():
+        annotator.kpts(keypoints, tile.shape[:2])
     if instances.corners is not None:
         annotator.boxes(instances.corners[::-1], texts[::-1], bgr[::-1])  # the highest confidence last, on top
     elif texts:  # one class for the whole image
         annotator.label((2, 2), texts[0], readable_on(bgr[0]), background=bgr[0], below=True)
-    for keypoints in instances.keypoints if instances.keypoints is not None else ():
-        annotator.kpts(keypoints, tile.shape[:2])
     if title:
         caption = Annotator(tile, font_size=max(round(side / 36), 11))
         # at the bottom, since labels are at the top of their boxes; the end of a file name says most

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import numpy as np
 
 RGB = tuple[int, int, int]
@@ -55,11 +58,15 @@ class Colors:
 colors = Colors()
 
 
-def readable_on(color: RGB) -> RGB:
+def readable_on(color: Sequence[float]) -> RGB:
     """Black or white, whichever has more contrast on a BGR color."""
-    blue, green, red = (_linear(value / 255) for value in color)
-    luminance = 0.0722 * blue + 0.7152 * green + 0.2126 * red
-    return (0, 0, 0) if luminance > _BLACK_TEXT_LUMINANCE else (255, 255, 255)
+    blue, green, red = color
+    return (0, 0, 0) if _luminance(red, green, blue) > _BLACK_TEXT_LUMINANCE else (255, 255, 255)
+
+
+@lru_cache(maxsize=256)
+def _luminance(red: float, green: float, blue: float) -> float:
+    return 0.2126 * _linear(red / 255) + 0.7152 * _linear(green / 255) + 0.0722 * _linear(blue / 255)
 
 
 def _linear(value: float) -> float:

@@ -43,6 +43,7 @@ MAX_LABEL_SHARE = 0.5  # of the image's width, or
 MIN_LABEL_WIDTH = 10  # font sizes, if that is more
 DEFAULT_FONT = "Arial.ttf"  # 8.3.0's default; stands for OpenCV's font here, nothing is downloaded
 KEYPOINT_CONFIDENCE = 0.25
+MAX_COORDINATE = 30000  # OpenCV's drawing functions fail at larger ones
 GRAY: RGB = (128, 128, 128)
 WHITE: RGB = (255, 255, 255)
 
@@ -120,7 +121,7 @@ class Annotator:
         txt_color: RGB | None = None,
     ) -> None:
         """Draw many boxes, (n, 4) or (n, 4, 2) as in `box_label`: all lines first, so that none crosses a label."""
-        outlines = [_outline(np.asarray(box, np.float64)) for box in boxes]
+        outlines = _outlines(boxes)
         for points, color in zip(outlines, box_colors, strict=True):
             if len(points) == 2:
                 cv2.rectangle(self.im, points[0].tolist(), points[1].tolist(), color, self.lw)
@@ -128,7 +129,7 @@ class Annotator:
                 cv2.polylines(self.im, [points], True, color, self.lw, cv2.LINE_AA)
         for points, label, color in zip(outlines, labels, box_colors, strict=True):
             if label:
-                x, y = points[points[:, 1].argmin()].tolist()
+                x, y = min(points.tolist(), key=lambda point: point[1])
                 self.label((x - self.lw // 2, y), label, txt_color or readable_on(color), background=color)
 
     def masks(
@@ -252,8 +253,10 @@ class Annotator:
         pad = max(self.font_size // 8, 2)
         height, width = self.im.shape[:2]
         room = min(max(width * MAX_LABEL_SHARE, self.font_size * MIN_LABEL_WIDTH), width)
-        text = self._text.shortened(text, room - 2 * pad)
         text_width, ascent, descent = self._text.measure(text)
+        if text_width > room - 2 * pad:
+            text = self._text.shortened(text, room - 2 * pad)
+            text_width, ascent, descent = self._text.measure(text)
         box_w, box_h = text_width + 2 * pad, ascent + descent + pad
         x = min(max(int(xy[0]), 0), max(width - box_w, 0))
         y = int(xy[1]) if below or xy[1] - box_h < 0 else int(xy[1]) - box_h
@@ -317,9 +320,10 @@ def _drawable(im: Array | Image) -> Array:
     return np.array(array, dtype=np.uint8, order="C")
 
 
-def _outline(box: Array) -> Array:
-    """(2, 2) or (4, 2) int32 corners, limited to what OpenCV can draw."""
-    return np.rint(np.nan_to_num(box).clip(-30000, 30000)).astype(np.int32).reshape(-1, 2)
+def _outlines(boxes: Sequence[Sequence[float] | Array] | Array) -> Array:
+    """(n, 2, 2) or (n, 4, 2) int32 corners, limited to what OpenCV can draw."""
+    corners = np.nan_to_num(np.asarray(boxes, np.float64)).clip(-MAX_COORDINATE, MAX_COORDINATE)
+    return np.rint(corners).astype(np.int32).reshape(len(corners), -1 if corners.size else 2, 2)
 
 
 def _numpy(x: Sequence[float] | Array | Tensor) -> Array:

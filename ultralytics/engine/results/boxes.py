@@ -66,9 +66,8 @@ class Detections(BaseTensor):
 
     def draw(self, annotator: Annotator, style: DrawStyle) -> None:
         """Draw boxes and labels, the highest confidence last."""
-        order = range(len(self))[::-1]
-        labels = [self._label(i, style) if style.labels else "" for i in order]
-        annotator.boxes(self.corners()[::-1], labels, [style.color(i) for i in order])
+        labels = self._labels(style) if style.labels else [""] * len(self)
+        annotator.boxes(self.corners()[::-1], labels[::-1], [style.color(i) for i in range(len(self))][::-1])
 
     def add_to_summary(self, rows: list[SummaryRow], names: Names, normalize: bool, decimals: int) -> None:
         """Add a row with name, class, confidence, box and, if tracked, track_id for each instance."""
@@ -105,10 +104,13 @@ class Detections(BaseTensor):
     def _ids(self) -> list[int | None]:
         return [None] * len(self) if self.id is None else [int(i) for i in self.id.tolist()]
 
-    def _label(self, i: int, style: DrawStyle) -> str:
-        track = f"id:{int(self.id[i])} " if self.id is not None else ""
-        conf = f" {float(self.conf[i]):.2f}" if style.conf else ""
-        return f"{track}{class_name(style.names, int(self.cls[i]))}{conf}"
+    def _labels(self, style: DrawStyle) -> list[str]:
+        """Label of each instance: `id:3 name 0.87`, without the parts that are missing or switched off."""
+        labels = []
+        for number, conf, track in zip(self.classes(), self.conf.tolist(), self._ids(), strict=True):
+            start = f"id:{track} " if track is not None else ""
+            labels.append(f"{start}{class_name(style.names, number)}" + (f" {conf:.2f}" if style.conf else ""))
+        return labels
 
 
 class Boxes(Detections):

@@ -59,7 +59,7 @@ class Results:
         "obb": OBB,
     }
     _keys: ClassVar[tuple[str, ...]] = tuple(COMPONENTS)  # read by scripts
-    _DRAW_ORDER: ClassVar[tuple[str, ...]] = ("masks", "boxes", "obb", "keypoints", "probs")
+    _DRAW_ORDER: ClassVar[tuple[str, ...]] = ("masks", "keypoints", "boxes", "obb", "probs")  # labels on top
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.dataset_config import check_det_dataset
 from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.predictor import BasePredictor
-from ultralytics.engine.results import Results
+from ultralytics.engine.results import Boxes, Results, label_lines, write_label_file
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.nn.tasks import BaseModel, DetectionModel
@@ -216,9 +216,8 @@ class DetectionValidator(BaseValidator):
         if self.args.save_json:
             self._add_json(found, file)
         if self.args.save_txt:
-            result = Results(np.zeros((*shape, 3), np.uint8), path=file, names=self.names, boxes=found)
-            (self.save_dir / "labels").mkdir(parents=True, exist_ok=True)
-            result.save_txt(self.save_dir / "labels" / f"{Path(file).stem}.txt", save_conf=bool(self.args.save_conf))
+            lines = label_lines([Boxes(found, shape)], save_conf=bool(self.args.save_conf))
+            write_label_file(self.save_dir / "labels" / f"{Path(file).stem}.txt", lines)
 
     def _add_json(self, found: Tensor, file: str) -> None:
         image_id = coco.image_id(file)
