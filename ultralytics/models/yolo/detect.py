@@ -13,7 +13,7 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.dataset_config import check_det_dataset
 from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.predictor import BasePredictor
-from ultralytics.engine.results import Results
+from ultralytics.engine.results import Boxes, Results, label_lines, write_label_file
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.nn.tasks import BaseModel, DetectionModel
@@ -216,9 +216,8 @@ class DetectionValidator(BaseValidator):
         if self.args.save_json:
             self._add_json(found, file)
         if self.args.save_txt:
-            result = Results(np.zeros((*shape, 3), np.uint8), path=file, names=self.names, boxes=found)
-            (self.save_dir / "labels").mkdir(parents=True, exist_ok=True)
-            result.save_txt(self.save_dir / "labels" / f"{Path(file).stem}.txt", save_conf=bool(self.args.save_conf))
+            lines = label_lines([Boxes(found, shape)], save_conf=bool(self.args.save_conf))
+            write_label_file(self.save_dir / "labels" / f"{Path(file).stem}.txt", lines)
 
     def _add_json(self, found: Tensor, file: str) -> None:
         image_id = coco.image_id(file)
@@ -278,7 +277,7 @@ class DetectionValidator(BaseValidator):
 class DetectionPredictor(BasePredictor):
     """Boxes of whatever source is given."""
 
-    def postprocess(self, preds: Any, img: Tensor, orig_imgs: list[np.ndarray], paths: list[str]) -> list[Results]:
+    def postprocess(self, preds: Any, img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
         found = non_max_suppression(
             preds[0] if isinstance(preds, list | tuple) else preds,
             self.args.conf,
@@ -288,7 +287,7 @@ class DetectionPredictor(BasePredictor):
             max_det=self.args.max_det,
         )
         results = []
-        for boxes, image, path in zip(found, orig_imgs, paths, strict=True):
+        for boxes, image, path in zip(found, orig_imgs, self.batch[0], strict=True):
             boxes[:, :4] = scale_boxes(img.shape[2:], boxes[:, :4], image.shape[:2])
             results.append(Results(image, path=path, names=self.model.names, boxes=boxes))
         return results
