@@ -26,7 +26,7 @@ from torch.autograd.function import FunctionCtx
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import backends, sample_conv
-from ultralytics.nn.ops.rows import makes_graph, wants_function
+from ultralytics.nn.ops.tracing import is_tracing, needs_custom_backward
 from ultralytics.nn.ops.sampling import mix
 from ultralytics.nn.registry import register
 from ultralytics.utils import LOGGER
@@ -93,7 +93,7 @@ class AKConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         offset = self.p_conv(x)
-        if self.offset_lr != 1 and wants_function(offset):
+        if self.offset_lr != 1 and needs_custom_backward(offset):
             offset = _ScaleGradient.apply(offset, self.offset_lr)
         points = offset.float() if offset.dtype in (torch.float16, torch.bfloat16) else offset
         points = points + self._grid(offset.shape[2], offset.shape[3], points)
@@ -114,7 +114,7 @@ class AKConv(nn.Module):
         fixed = isinstance(norm, nn.BatchNorm2d) and not norm.training and norm.running_mean is not None
         if not fixed and not isinstance(norm, nn.Identity):
             return False
-        return not wants_function(x, points, *self.conv.parameters()) and backends.uses_triton(x)
+        return not needs_custom_backward(x, points, *self.conv.parameters()) and backends.uses_triton(x)
 
     def _grid(self, h: int, w: int, like: Tensor) -> Tensor:
         """Start of every tap before its offset: (2N, h, w), rows then columns, in `like`'s type."""
@@ -194,7 +194,7 @@ def _starts(shape: tuple[tuple[float, float], ...], like: Tensor) -> Tensor:
     Not a buffer: half() would round it, and a checkpoint's keys are fixed. But kept, since a copy from the CPU's memory
     makes the CPU wait for all that the GPU has to do, and cannot be in a CUDA graph.
     """
-    if like.device.type == "cpu" or type(like) is not Tensor or makes_graph():
+    if like.device.type == "cpu" or type(like) is not Tensor or is_tracing():
         return torch.tensor(shape, dtype=like.dtype, device=like.device)
     return _kept_starts(shape, like.dtype, like.device)
 

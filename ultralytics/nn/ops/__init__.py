@@ -9,7 +9,7 @@ from ultralytics.nn.ops.attention import window_attention, window_attention_refe
 from ultralytics.nn.ops.backends import use_backend
 from ultralytics.nn.ops.deform import deform_conv2d_depthwise, deform_conv2d_reference
 from ultralytics.nn.ops.deform3d import deform_conv3d_depthwise, deform_conv3d_reference
-from ultralytics.nn.ops.onnx_form import onnx_form
+from ultralytics.nn.ops.onnx_sampling import onnx_sampling
 from ultralytics.nn.ops.sampling import sample_conv, sample_points, sample_points_reference
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "deform_conv2d_reference",
     "deform_conv3d_depthwise",
     "deform_conv3d_reference",
-    "onnx_form",
+    "onnx_sampling",
     "sample_conv",
     "sample_points",
     "sample_points_reference",

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ultralytics.nn.ops import backends, rows
+from ultralytics.nn.ops import backends, tracing
 from ultralytics.nn.ops.recompute import recomputed
 
 TILE = 8  # outputs a side; smaller tiles copy more, larger ones compute more scores that the mask hides
@@ -79,7 +79,7 @@ def reflect(index: Tensor, size: int) -> Tensor:
 def _images_at_once(q: Tensor, window: int, dilation: int, stride: int) -> int:
     """Images whose tiles of keys and values fit CHUNK_VALUES; all in a graph, which is not for the sizes of the day."""
     B = q.shape[0]
-    if B == 0 or rows.makes_graph():
+    if B == 0 or tracing.is_tracing():
         return B
     copies = 1.0  # how often a key is read
     for size in q.shape[3:]:
@@ -95,7 +95,7 @@ def _tiled(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: 
     B, n, d, H, W = q.shape
     h, w = (H - 1) // stride + 1, (W - 1) // stride + 1
     # a graph serves all sizes: its tiles cannot follow that of the map
-    th, tw = (TILE, TILE) if rows.makes_graph() else (_even_tile(h), _even_tile(w))
+    th, tw = (TILE, TILE) if tracing.is_tracing() else (_even_tile(h), _even_tile(w))
     # the newer exporter takes a count of 1 for a constant, so there is always a second tile, which is cut off again
     spare = TILE if torch.onnx.is_in_onnx_export() and torch.compiler.is_compiling() else 0
     reach = dilation * (window // 2)

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ultralytics.nn.ops import rows
+from ultralytics.nn.ops import tracing
 from ultralytics.utils import LOGGER
 
 Backend = Literal["auto", "triton", "pytorch"]
@@ -62,7 +62,7 @@ def uses_triton(x: Tensor) -> bool:
     reason = _why_not(x)
     if reason and wanted == "triton":
         raise RuntimeError(f"use_backend('triton'): the kernels cannot run here, {reason}")
-    if not rows.makes_graph():
+    if not tracing.is_tracing():
         if reason:
             _warn_once(f"AKConv, ACmix and D-LKA run on PyTorch's operators, not on the Triton kernels: {reason}")
         elif x.is_cuda:

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ultralytics.nn.ops import backends, rows
-from ultralytics.nn.ops.onnx_form import grid_samples, wants_grid_sample
+from ultralytics.nn.ops import backends, bilinear, tracing
+from ultralytics.nn.ops.onnx_sampling import exports_grid_sample, grid_sample
 from ultralytics.nn.ops.recompute import recomputed
 
 Pair = tuple[int, int]
@@ -60,11 +60,11 @@ def deform_conv2d_depthwise(
         return torch.ops.addmodules.deform_conv2d_depthwise(x, offset, weight.to(x.dtype), *pairs)
     dtype = torch.promote_types(x.dtype, torch.float32)
     offset = offset.to(torch.promote_types(dtype, offset.dtype))
-    with rows.without_autocast(x):
+    with tracing.without_autocast(x):
         args = (x.to(dtype), offset, weight.to(dtype))
-        if wants_grid_sample():
+        if exports_grid_sample():
             return _by_grid_sample(*args, geometry).to(x.dtype)
-        if not rows.supported(x):
+        if not tracing.has_fast_path(x):
             return deform_conv2d_reference(*args, stride=stride, padding=padding, dilation=dilation).to(x.dtype)
         return recomputed(_forward, _backward, *args, settings=(geometry,)).to(x.dtype)
 
@@ -114,7 +114,7 @@ def _clamped_points(offset: Tensor, g: _Geometry) -> tuple[Tensor, Tensor]:
 
 
 def _by_grid_sample(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
-    samples = grid_samples(x, *_clamped_points(offset.to(x.dtype), g), "zeros")  # (B, C, T, h, w)
+    samples = grid_sample(x, *_clamped_points(offset.to(x.dtype), g), "zeros")  # (B, C, T, h, w)
     return (samples * weight.view(-1, g.T, 1, 1)).sum(2)
 
 
@@ -192,14 +192,14 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     images = images.view(-1, 1).expand(-1, g.h * g.w).reshape(-1, 1)
     pixel_row, pixel_column, *taps_at = g.starts(offset)
     starts = (pixel_row.repeat(g.B, 1), pixel_column.repeat(g.B, 1), *taps_at)
-    step = rows.chunk_length(2 * g.T * g.C, num_pixels)  # the samples and their products
+    step = tracing.chunk_length(2 * g.T * g.C, num_pixels)  # the samples and their products
     out = []
-    for at in rows.chunks(num_pixels, step):
+    for at in tracing.chunks(num_pixels, step):
         cell, fy, fx = _cells(*_points(offset[at], starts, at), g)
         first = images[at].expand(-1, g.T).reshape(-1)
-        corners = rows.corner_rows(cell + first, g.W + 2, 1)
-        weights = rows.corner_weights(fy, fx).to(x.dtype)
-        samples = rows.read(table, corners, weights).view(-1, g.T, g.C)
+        corners = bilinear.corner_indices(cell + first, g.W + 2, 1)
+        weights = bilinear.corner_weights(fy, fx).to(x.dtype)
+        samples = bilinear.weighted_rows(table, corners, weights).view(-1, g.T, g.C)
         out.append(samples.mul_(taps).sum(1))
     return torch.cat(out).view(g.B, g.h, g.w, g.C).permute(0, 3, 1, 2)
 
@@ -207,33 +207,33 @@ def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
 def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
     tables, taps, starts = _framed(x), _taps(weight), g.starts(offset)
     offsets = _offset_rows(offset).view(g.B, g.h * g.w, 2 * g.T)
-    grad = rows.settled(grad).permute(0, 2, 3, 1).flatten(1, 2).contiguous()
+    grad = tracing.contiguous_if_compiling(grad).permute(0, 2, 3, 1).flatten(1, 2).contiguous()
     grad_x, grad_taps = x.new_empty(g.B, g.H, g.W, g.C), torch.zeros_like(taps)
     grad_offset = torch.empty_like(offsets)
-    step = rows.chunk_length(8 * g.T * g.C, g.h * g.w)
-    cells, bags = x.new_empty(g.frame, 4 * g.C), rows.bags(step * g.T, x.device)
-    scratch = x.new_empty(step * g.T if rows.makes_graph() else max(1, step * g.T // SPREAD_PARTS), 4, g.C)
+    step = tracing.chunk_length(8 * g.T * g.C, g.h * g.w)
+    cells, bags = x.new_empty(g.frame, 4 * g.C), bilinear.sample_indices(step * g.T, x.device)
+    scratch = x.new_empty(step * g.T if tracing.is_tracing() else max(1, step * g.T // SPREAD_PARTS), 4, g.C)
     for b in range(g.B):
         cells.zero_()
-        for group in rows.chunks(g.h * g.w, max(step, PLACES // g.T)):
+        for group in tracing.chunks(g.h * g.w, max(step, PLACES // g.T)):
             row, column = _points(offsets[b, group], starts, group)
             cell, fy, fx = _cells(row, column, g)
             fy, fx = fy.to(x.dtype), fx.to(x.dtype)
             grad_weights = x.new_empty(len(row), g.T, 4)
-            given = rows.corner_rows(cell, g.W + 2, 1), rows.corner_weights(fy, fx), cell.view(-1, 1)
+            given = bilinear.corner_indices(cell, g.W + 2, 1), bilinear.corner_weights(fy, fx), cell.view(-1, 1)
             places = [z.view(-1, g.T, z.shape[1]) for z in given]
             grads = grad[b, group]
-            for at in rows.chunks(len(row), step):
+            for at in tracing.chunks(len(row), step):
                 corners, weights, tops = (z[at].flatten(0, 1) for z in places)
                 part = grads[at].unsqueeze(1)  # (P, 1, C)
-                grad_taps += rows.read(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
+                grad_taps += bilinear.weighted_rows(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
                 part = (part * taps).view(-1, g.C)  # gradient of the samples, (P*T, C)
-                grad_weights[at] = rows.products(tables[b], corners, part, bags).view(-1, g.T, 4)
-                rows.spread_(cells, tops.view(-1), weights, part, scratch)
-            by_row, by_column = rows.slopes(grad_weights.view(-1, 4), fy, fx)
+                grad_weights[at] = bilinear.corner_products(tables[b], corners, part, bags).view(-1, g.T, 4)
+                bilinear.scatter_cells_(cells, tops.view(-1), weights, part, scratch)
+            by_row, by_column = bilinear.coordinate_gradients(grad_weights.view(-1, 4), fy, fx)
             # what was clamped moves nothing
             grad_offset[b, group, 0::2] = by_row.view(-1, g.T) * ((row > -1) & (row < g.H))
             grad_offset[b, group, 1::2] = by_column.view(-1, g.T) * ((column > -1) & (column < g.W))
-        grad_x[b] = rows.gather_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
+        grad_x[b] = bilinear.sum_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
     grad_offset = grad_offset.view(g.B, g.h, g.w, 2 * g.T).permute(0, 3, 1, 2)
     return grad_x.permute(0, 3, 1, 2), grad_offset, grad_taps.t().reshape(weight.shape)

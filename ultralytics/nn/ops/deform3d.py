@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ultralytics.nn.ops import rows
+from ultralytics.nn.ops import bilinear, tracing
 from ultralytics.nn.ops.recompute import recomputed
 
 Triple = tuple[int, int, int]
@@ -51,9 +51,9 @@ def deform_conv3d_depthwise(
     geometry = _Geometry(x, offset, weight, _triple(stride), _triple(padding), _triple(dilation))
     dtype = torch.promote_types(x.dtype, torch.float32)
     offset = offset.to(torch.promote_types(dtype, offset.dtype))
-    with rows.without_autocast(x):
+    with tracing.without_autocast(x):
         args = (x.to(dtype), offset, weight.to(dtype))
-        if not rows.supported(x):
+        if not tracing.has_fast_path(x):
             return _reference(*args, geometry).to(x.dtype)
         return recomputed(_forward, _backward, *args, settings=(geometry,)).to(x.dtype)
 
@@ -207,44 +207,51 @@ def _sides(fraction: Tensor) -> list[Tensor]:
 
 
 def _forward(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
-    x, offset = rows.settled(x), rows.settled(offset)  # strides of conv3d's results are not always as compiled for
+    x, offset = (
+        tracing.contiguous_if_compiling(x),
+        tracing.contiguous_if_compiling(offset),
+    )  # strides of conv3d's results are not always as compiled for
     table, taps = _framed(x).flatten(0, 1), weight.flatten(1).t().contiguous()  # (T, C)
     voxel, tap = g.starts(offset)
     voxel, total = voxel.repeat(g.B, 1), g.B * g.num_voxels
     offsets = offset.flatten(2).transpose(1, 2).reshape(total, 3 * g.T).contiguous()
     images = torch.arange(g.B, dtype=torch.int32, device=x.device) * g.frame  # each one's first row
     images = images.view(-1, 1).expand(-1, g.num_voxels).reshape(-1, 1)
-    step = rows.chunk_length(g.values_per_voxel, total)
+    step = tracing.chunk_length(g.values_per_voxel, total)
     out = []
-    for at in rows.chunks(total, step):
+    for at in tracing.chunks(total, step):
         points = offsets[at].view(-1, g.T, 3) + (voxel[at].unsqueeze(1) + tap)
         corners, fraction = _cells(points.reshape(-1, 3), g)
         corners = corners + images[at].expand(-1, g.T).reshape(-1, 1)
         z, y, x_side = _sides(fraction.to(x.dtype))
-        samples = rows.read(table, corners, (z * y * x_side).reshape(-1, 8))
+        samples = bilinear.weighted_rows(table, corners, (z * y * x_side).reshape(-1, 8))
         out.append((samples.view(-1, g.T, g.C) * taps).sum(1))
     return torch.cat(out).view(g.B, g.num_voxels, g.C).transpose(1, 2).reshape(g.B, g.C, *g.out)
 
 
 def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geometry) -> tuple[Tensor, Tensor, Tensor]:
-    x, offset, grad = rows.settled(x), rows.settled(offset), rows.settled(grad)
+    x, offset, grad = (
+        tracing.contiguous_if_compiling(x),
+        tracing.contiguous_if_compiling(offset),
+        tracing.contiguous_if_compiling(grad),
+    )
     tables, taps = _framed(x), weight.flatten(1).t().contiguous()
     voxel, tap = g.starts(offset)
     offsets, grads = offset.flatten(2).transpose(1, 2), grad.flatten(2).transpose(1, 2)
     grad_tables, grad_taps = torch.zeros_like(tables), torch.zeros_like(taps)
     grad_offset = torch.empty(g.B, g.num_voxels, 3 * g.T, dtype=offset.dtype, device=offset.device)
-    step = rows.chunk_length(g.values_per_voxel, g.num_voxels)
-    bags = torch.arange(step * g.T, dtype=torch.int32, device=x.device).repeat_interleave(8)
+    step = tracing.chunk_length(g.values_per_voxel, g.num_voxels)
+    indices = bilinear.sample_indices(step * g.T, x.device, len(CORNERS))
     for b in range(g.B):
-        for at in rows.chunks(g.num_voxels, step):
+        for at in tracing.chunks(g.num_voxels, step):
             points = (offsets[b, at].reshape(-1, g.T, 3) + (voxel[at].unsqueeze(1) + tap)).reshape(-1, 3)
             corners, fraction = _cells(points, g)
             z, y, x_side = _sides(fraction.to(x.dtype))
             weights = (z * y * x_side).reshape(-1, 8)
             part = grads[b, at].unsqueeze(1)  # (P, 1, C)
-            grad_taps += rows.read(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
+            grad_taps += bilinear.weighted_rows(tables[b], corners, weights).view(-1, g.T, g.C).mul_(part).sum(0)
             part = (part * taps).reshape(-1, g.C).contiguous()  # gradient of the samples
-            products = _products(tables[b], corners, part, bags).view(-1, 2, 2, 2)
+            products = bilinear.corner_products(tables[b], corners, part, indices).view(-1, 2, 2, 2)
             slopes = (
                 (products.diff(dim=1) * y * x_side).sum((1, 2, 3)),
                 (products.diff(dim=2) * z * x_side).sum((1, 2, 3)),
@@ -257,10 +264,3 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
     inner = grad_tables.view(g.B, *g.framed, g.C)[:, 1:-1, 1:-1, 1:-1]
     grad_offset = grad_offset.transpose(1, 2).reshape(offset.shape)
     return inner.permute(0, 4, 1, 2, 3), grad_offset, grad_taps.t().reshape(weight.shape)
-
-
-def _products(table: Tensor, corners: Tensor, grad: Tensor, bags: Tensor) -> Tensor:
-    """Dot product of each sample's gradient (S, C) with its eight rows of the table, (S, 8); see rows.products."""
-    backward = torch.ops.aten._embedding_bag_per_sample_weights_backward
-    bags = bags[: corners.numel()]
-    return backward(grad, table, corners.view(-1), bags[::8], bags, 0).view(-1, 8)

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ultralytics.nn.ops import backends, rows
-from ultralytics.nn.ops.onnx_form import grid_samples, wants_grid_sample
+from ultralytics.nn.ops import backends, bilinear, tracing
+from ultralytics.nn.ops.onnx_sampling import exports_grid_sample, grid_sample
 from ultralytics.nn.ops.recompute import recomputed
 
 Activation = Literal["none", "silu"]
@@ -51,7 +51,7 @@ def sample_conv(
         x = x.to(torch.get_autocast_dtype(x.device.type))
     given = (x, points.float(), weight.reshape(weight.shape[:3]), bias)
     # its gradient needs what it was applied to, so the kernel applies it only where nobody asks for one
-    fused = activation == "silu" and not rows.wants_function(*(t for t in given if t is not None))
+    fused = activation == "silu" and not tracing.needs_custom_backward(*(t for t in given if t is not None))
     out = torch.ops.addmodules.sample_conv(*given, fused)
     return F.silu(out) if activation == "silu" and not fused else out
 
@@ -83,11 +83,11 @@ def sample_points(x: Tensor, points: Tensor) -> Tensor:
         return torch.ops.addmodules.sample_points(x, points.float())
     dtype = torch.promote_types(x.dtype, torch.float32)
     points = points.to(torch.promote_types(dtype, points.dtype))
-    with rows.without_autocast(x):
-        if wants_grid_sample():
+    with tracing.without_autocast(x):
+        if exports_grid_sample():
             row, column = points.to(dtype).chunk(2, 1)
-            return grid_samples(x.to(dtype), row, column, "border").to(x.dtype)
-        if not rows.supported(x):
+            return grid_sample(x.to(dtype), row, column, "border").to(x.dtype)
+        if not tracing.has_fast_path(x):
             return sample_points_reference(x.to(dtype), points).to(x.dtype)
         return recomputed(_forward, _backward, x.to(dtype), points).to(x.dtype)
 
@@ -167,7 +167,9 @@ def _forward(x: Tensor, points: Tensor) -> Tensor:
     B, C, H, W = x.shape
     n, (h, w) = points.shape[1] // 2, points.shape[2:]
     cell, fy, fx = _cells_of_batch(x, *_rows_columns(points))
-    samples = rows.read(_table(x), rows.corner_rows(cell, *_steps(H, W)), rows.corner_weights(fy, fx))
+    samples = bilinear.weighted_rows(
+        _table(x), bilinear.corner_indices(cell, *_steps(H, W)), bilinear.corner_weights(fy, fx)
+    )
     return samples.view(B, h, w, n, C).permute(0, 4, 3, 1, 2)
 
 
@@ -176,13 +178,15 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     n, (h, w) = points.shape[1] // 2, points.shape[2:]
     row, column = _rows_columns(points)
     cell, fy, fx = _cells_of_batch(x, row, column)
-    grad = rows.settled(grad).permute(0, 3, 4, 2, 1).flatten(0, 3).contiguous()  # (B*h*w*N, C)
-    products = rows.products(_table(x), rows.corner_rows(cell, *_steps(H, W)), grad, rows.bags(len(cell), x.device))
-    by_row, by_column = rows.slopes(products, fy, fx)
+    grad = tracing.contiguous_if_compiling(grad).permute(0, 3, 4, 2, 1).flatten(0, 3).contiguous()  # (B*h*w*N, C)
+    products = bilinear.corner_products(
+        _table(x), bilinear.corner_indices(cell, *_steps(H, W)), grad, bilinear.sample_indices(len(cell), x.device)
+    )
+    by_row, by_column = bilinear.coordinate_gradients(products, fy, fx)
     inside = (row >= 0) & (row <= H - 1), (column >= 0) & (column <= W - 1)  # what was clamped moves nothing
     slope = torch.stack((by_row.view_as(row) * inside[0], by_column.view_as(column) * inside[1]))
     grad_points = slope.view(2, B, h, w, n).permute(1, 0, 4, 2, 3).reshape(points.shape).to(points.dtype)
-    grad_x = rows.spread(cell, rows.corner_weights(fy, fx), grad, (B, H, W))
+    grad_x = bilinear.scatter(cell, bilinear.corner_weights(fy, fx), grad, (B, H, W))
     return grad_x.permute(0, 3, 1, 2), grad_points
 
 
