@@ -55,3 +55,12 @@ def without_autocast(x: Tensor) -> AbstractContextManager[None]:
 def needs_custom_backward(*tensors: Tensor) -> bool:
     """Whether an autograd.Function is needed: a gradient is required, and no jit.trace, whose graph has no Python."""
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors) and not torch.jit.is_tracing()
+
+
+def product_precision() -> str:
+    """Precision of float32 matrix products on a GPU as torch is set: "tf32" or "ieee"; Triton uses the same names."""
+    settings = torch.backends.cuda.matmul
+    # from torch 2.9 on reading allow_tf32 raises an error once somebody has set fp32_precision
+    precision = getattr(settings, "fp32_precision", None)
+    allowed = settings.allow_tf32 if precision is None else precision == "tf32"
+    return "tf32" if allowed else "ieee"

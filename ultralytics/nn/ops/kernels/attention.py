@@ -40,6 +40,7 @@ from torch.autograd.function import FunctionCtx
 
 from ultralytics.nn.ops.kernels import launch
 from ultralytics.nn.ops.kernels.launch import add_product, autotuned
+from ultralytics.nn.ops.tracing import product_precision
 
 LOG2_E = tl.constexpr(log2(e))  # the kernels' powers and logarithms are to base 2, as the hardware has them
 _WIDEST = 128  # channels of one program; a head with more computes its scores once for each block of so many
@@ -130,7 +131,7 @@ def constants(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, strid
 
 def _precision(q: Tensor) -> str:
     """As torch's own products; but where "ieee" would do without tensor cores, three of their products are as exact."""
-    precision = launch.product_precision()
+    precision = product_precision()
     if precision != "ieee" or not q.is_cuda or torch.version.hip:
         return precision
     return "tf32x3" if torch.cuda.get_device_capability(q.device) >= _AMPERE else precision

@@ -30,7 +30,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from ultralytics.nn.ops.kernels.launch import AtomicSum, add_product, autotuned, on_device_of, product_precision
+from ultralytics.nn.ops.kernels.launch import AtomicSum, add_product, autotuned, on_device_of
 from ultralytics.nn.ops.kernels.sampling import (
     VARYING,
     Geometry,
@@ -45,6 +45,7 @@ from ultralytics.nn.ops.kernels.sampling import (
     read_point,
     store_slopes,
 )
+from ultralytics.nn.ops.tracing import product_precision
 
 SMALLEST = 16  # side of a block that tl.dot takes
 PROGRAMS = 264  # that share out the weights' gradient: two for each of an H100's processors
