@@ -15,7 +15,7 @@ import roofline
 import torch
 from torch import Tensor, nn
 
-from ultralytics.nn.ops.backends import Backend, use_backend, uses_triton
+from ultralytics.nn.ops.backends import Backend, unavailable, use_backend
 
 SIDES = ("kernel", "pytorch", "compiled", "sdpa", "natten", "literal")
 OURS = ("kernel", "pytorch", "compiled")
@@ -101,13 +101,8 @@ def _leaf(value: Tensor, memory_format: torch.memory_format) -> Tensor:
 
 
 def why_no_kernel(x: Tensor) -> str:
-    """Why the Triton kernels cannot compute on `x`; empty if they can."""
-    try:
-        with use_backend("triton"):
-            uses_triton(x)
-    except RuntimeError as e:
-        return str(e).rpartition("cannot run here, ")[2]
-    return ""
+    """Why the Triton kernels cannot compute on `x`; "" if they can."""
+    return unavailable(x)
 
 
 def with_backend(call: Callable[[], T], backend: Backend) -> Callable[[], T]:

@@ -17,7 +17,7 @@ from ultralytics.nn.ops import backends, use_backend, window_attention, window_a
 from ultralytics.nn.ops.kernels import attention, attention_backward, launch  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
+NOT_RUN = backends.interpreter_missing() if DEVICE == "cpu" else ""
 KERNELS = (attention._forward_kernel, attention_backward._query_kernel, attention_backward._key_kernel)
 NAN, INF = float("nan"), float("inf")
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # relative to the largest value

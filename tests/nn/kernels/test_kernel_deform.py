@@ -18,7 +18,7 @@ import triton.language as tl  # noqa: E402  there may be no Triton
 from ultralytics.nn.ops.kernels import deform, deform_backward, launch  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
+NOT_RUN = backends.interpreter_missing() if DEVICE == "cpu" else ""
 pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # of the largest value
 OPERATOR = torch.ops.addmodules.deform_conv2d_depthwise

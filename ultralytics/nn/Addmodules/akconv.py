@@ -26,8 +26,8 @@ from torch.autograd.function import FunctionCtx
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import backends, sample_conv
-from ultralytics.nn.ops.tracing import is_tracing, needs_custom_backward
 from ultralytics.nn.ops.sampling import mix
+from ultralytics.nn.ops.tracing import is_tracing, needs_custom_backward
 from ultralytics.nn.registry import register
 from ultralytics.utils import LOGGER
 
@@ -114,7 +114,7 @@ class AKConv(nn.Module):
         fixed = isinstance(norm, nn.BatchNorm2d) and not norm.training and norm.running_mean is not None
         if not fixed and not isinstance(norm, nn.Identity):
             return False
-        return not needs_custom_backward(x, points, *self.conv.parameters()) and backends.uses_triton(x)
+        return not needs_custom_backward(x, points, *self.conv.parameters()) and backends.uses_triton(x, "sample_conv")
 
     def _grid(self, h: int, w: int, like: Tensor) -> Tensor:
         """Start of every tap before its offset: (2N, h, w), rows then columns, in `like`'s type."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ultralytics.nn.ops import backends, tracing
 from ultralytics.nn.ops.recompute import recomputed
+from ultralytics.nn.ops.self_test import Case, Operator, register_operator, wave
 
 TILE = 8  # outputs a side; smaller tiles copy more, larger ones compute more scores that the mask hides
 CHUNK_VALUES = 1 << 22  # numbers in the copied keys and values of the images handled at once: 16 MB of float32
@@ -39,8 +40,16 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int
         ValueError: the window is even, a number is not from 1 on, or the shapes differ.
     """
     _check(q, k, v, window, dilation, stride)
-    if backends.uses_triton(q):
-        return torch.ops.addmodules.window_attention(q, k.to(q.dtype), v.to(q.dtype), window, dilation, stride)
+    if backends.uses_triton(q, "window_attention"):
+        return _kernel(q, k, v, window, dilation, stride)
+    return _pytorch(q, k, v, window, dilation, stride)
+
+
+def _kernel(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: int) -> Tensor:
+    return torch.ops.addmodules.window_attention(q, k.to(q.dtype), v.to(q.dtype), window, dilation, stride)
+
+
+def _pytorch(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: int) -> Tensor:
     images = _images_at_once(q, window, dilation, stride)
     if images >= q.shape[0]:
         out = _tiled(q, k, v, window, dilation, stride)
@@ -177,3 +186,20 @@ def _gather_tiles(x: Tensor, lines: Tensor, columns: Tensor) -> Tensor:
     pixels = x.permute(0, 3, 4, 1, 2).reshape(B * H * W, n * d)
     area = lines.shape[1] * columns.shape[1]
     return pixels.index_select(0, index).view(-1, area, n, d).transpose(1, 2)
+
+
+# ---- the kernel's self-test ------------------------------------------------------------------------------------------
+
+
+def _self_test_cases() -> list[Case]:
+    """ACmix's window on several tiles, and a dilated one with a stride; both memory formats; a map of one row."""
+    steps = (0.7, 1.1, 1.9)
+    q, k, v = (wave(1, 2, 6, 5, 9, step=step) for step in steps)
+    channels_last = tuple(wave(2, 5, 7, 2, 6, step=step).permute(0, 3, 4, 1, 2) for step in steps)
+    row = tuple(wave(1, 2, 6, 1, 5, step=step) for step in steps)
+    return [Case((q, k, v), (7, 1, 1)), Case(channels_last, (3, 2, 2)), Case(row, (7, 1, 1))]
+
+
+register_operator(
+    Operator(name="window_attention", inputs=("q", "k", "v"), kernel=_kernel, pytorch=_pytorch, cases=_self_test_cases)
+)

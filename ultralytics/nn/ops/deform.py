@@ -18,6 +18,7 @@ from torch import Tensor
 from ultralytics.nn.ops import backends, bilinear, tracing
 from ultralytics.nn.ops.onnx_sampling import exports_grid_sample, grid_sample
 from ultralytics.nn.ops.recompute import recomputed
+from ultralytics.nn.ops.self_test import Case, Operator, register_operator, wave
 
 Pair = tuple[int, int]
 PLACES = 1 << 16  # samples whose places are worked out at once, where a chunk has fewer: each small step costs a call
@@ -55,9 +56,17 @@ def deform_conv2d_depthwise(
         )
     pairs = _pair(stride), _pair(padding), _pair(dilation)
     geometry = _Geometry(x, offset, weight, *pairs)
-    if backends.uses_triton(x):
-        offset = offset if offset.dtype in backends.DTYPES else offset.float()
-        return torch.ops.addmodules.deform_conv2d_depthwise(x, offset, weight.to(x.dtype), *pairs)
+    if backends.uses_triton(x, "deform_conv2d_depthwise"):
+        return _kernel(x, offset, weight, *pairs)
+    return _pytorch(x, offset, weight, geometry)
+
+
+def _kernel(x: Tensor, offset: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+    offset = offset if offset.dtype in backends.DTYPES else offset.float()
+    return torch.ops.addmodules.deform_conv2d_depthwise(x, offset, weight.to(x.dtype), stride, padding, dilation)
+
+
+def _pytorch(x: Tensor, offset: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
     dtype = torch.promote_types(x.dtype, torch.float32)
     offset = offset.to(torch.promote_types(dtype, offset.dtype))
     with tracing.without_autocast(x):
@@ -65,7 +74,7 @@ def deform_conv2d_depthwise(
         if exports_grid_sample():
             return _by_grid_sample(*args, geometry).to(x.dtype)
         if not tracing.has_fast_path(x):
-            return deform_conv2d_reference(*args, stride=stride, padding=padding, dilation=dilation).to(x.dtype)
+            return _reference(*args, geometry).to(x.dtype)
         return recomputed(_forward, _backward, *args, settings=(geometry,)).to(x.dtype)
 
 
@@ -79,7 +88,10 @@ def deform_conv2d_reference(
     dilation: int | Pair = 1,
 ) -> Tensor:
     """As torchvision.ops.deform_conv2d without mask and bias, for weight (O, C/groups, kh, kw); dtypes as they come."""
-    g = _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation))
+    return _reference(x, offset, weight, _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation)))
+
+
+def _reference(x: Tensor, offset: Tensor, weight: Tensor, g: _Geometry) -> Tensor:
     B, C = x.shape[:2]
     row, column = _clamped_points(offset, g)
     top, left = row.detach().floor(), column.detach().floor()
@@ -237,3 +249,31 @@ def _backward(x: Tensor, offset: Tensor, weight: Tensor, grad: Tensor, g: _Geome
         grad_x[b] = bilinear.sum_cells(cells, g.H + 2, g.W + 2)[1:-1, 1:-1]
     grad_offset = grad_offset.view(g.B, g.h, g.w, 2 * g.T).permute(0, 3, 1, 2)
     return grad_x.permute(0, 3, 1, 2), grad_offset, grad_taps.t().reshape(weight.shape)
+
+
+# ---- the kernel's self-test ------------------------------------------------------------------------------------------
+
+
+def _self_test_cases() -> list[Case]:
+    """Odd sizes, both memory formats, one row; offsets on pixels, between them, outside the map and infinite."""
+    offset = wave(2, 18, 5, 7, step=1.3, scale=3.0)
+    offset[0, :, 0] = offset[0, :, 0].round()
+    offset[1, 2, 1, 1], offset[1, 5, 2, 2], offset[1, 8, 3, 3] = float("inf"), float("-inf"), 1e4
+    x, weight = wave(2, 6, 5, 7), wave(6, 1, 3, 3, step=1.1)
+    narrow = wave(1, 18, 1, 3, step=0.9, scale=2.0)
+    return [
+        Case((x, offset, weight), ((1, 1), (1, 1), (1, 1))),
+        Case((x.to(memory_format=torch.channels_last), offset[:, :, :3, :4], weight), ((2, 2), (2, 2), (2, 2))),
+        Case((wave(1, 6, 1, 6), narrow, weight), ((1, 2), (1, 1), (1, 1))),
+    ]
+
+
+register_operator(
+    Operator(
+        name="deform_conv2d_depthwise",
+        inputs=("x", "offset", "weight"),
+        kernel=_kernel,
+        pytorch=lambda x, offset, weight, *pairs: _pytorch(x, offset, weight, _Geometry(x, offset, weight, *pairs)),
+        cases=_self_test_cases,
+    )
+)

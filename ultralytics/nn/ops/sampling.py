@@ -19,6 +19,7 @@ from torch import Tensor
 from ultralytics.nn.ops import backends, bilinear, tracing
 from ultralytics.nn.ops.onnx_sampling import exports_grid_sample, grid_sample
 from ultralytics.nn.ops.recompute import recomputed
+from ultralytics.nn.ops.self_test import Case, Operator, register_operator, wave
 
 Activation = Literal["none", "silu"]
 
@@ -44,15 +45,15 @@ def sample_conv(
     """
     _check(x, points)
     _check_weight(x, points, weight, bias, activation)
-    if not backends.uses_triton(x):
+    if not backends.uses_triton(x, "sample_conv"):
         out = mix(sample_points(x, points), weight, bias)
         return F.silu(out) if activation == "silu" else out
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
-    given = (x, points.float(), weight.reshape(weight.shape[:3]), bias)
-    # its gradient needs what it was applied to, so the kernel applies it only where nobody asks for one
-    fused = activation == "silu" and not tracing.needs_custom_backward(*(t for t in given if t is not None))
-    out = torch.ops.addmodules.sample_conv(*given, fused)
+    # SiLU's gradient needs its input, which the kernel does not store: fused only where no gradient is required
+    tensors = (t for t in (x, points, weight, bias) if t is not None)
+    fused = activation == "silu" and not tracing.needs_custom_backward(*tensors)
+    out = _sample_conv_kernel(x, points, weight, bias, fused)
     return F.silu(out) if activation == "silu" and not fused else out
 
 
@@ -79,8 +80,16 @@ def sample_points(x: Tensor, points: Tensor) -> Tensor:
         that was clamped is 0. Summation order of x's gradient on CUDA, and so its last digits, may vary.
     """
     _check(x, points)
-    if backends.uses_triton(x):
-        return torch.ops.addmodules.sample_points(x, points.float())
+    if backends.uses_triton(x, "sample_points"):
+        return _sample_points_kernel(x, points)
+    return _sample_points_pytorch(x, points)
+
+
+def _sample_points_kernel(x: Tensor, points: Tensor) -> Tensor:
+    return torch.ops.addmodules.sample_points(x, points.float())
+
+
+def _sample_points_pytorch(x: Tensor, points: Tensor) -> Tensor:
     dtype = torch.promote_types(x.dtype, torch.float32)
     points = points.to(torch.promote_types(dtype, points.dtype))
     with tracing.without_autocast(x):
@@ -200,3 +209,55 @@ def _cells_of_batch(x: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Ten
     cell, fy, fx = _cells(row, column, H, W)
     cell = cell + torch.arange(B, dtype=torch.int32, device=x.device).view(-1, 1) * (H * W)
     return cell.view(-1), fy.view(-1).to(x.dtype), fx.view(-1).to(x.dtype)
+
+
+# ---- the kernels' self-tests -----------------------------------------------------------------------------------------
+
+
+def _sample_conv_kernel(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+    return torch.ops.addmodules.sample_conv(x, points.float(), weight.reshape(weight.shape[:3]), bias, silu)
+
+
+def _sample_conv_pytorch(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor, silu: bool) -> Tensor:
+    out = mix(_sample_points_pytorch(x, points), weight.unsqueeze(3), bias)
+    return F.silu(out) if silu else out
+
+
+def _point_cases() -> list[tuple[Tensor, Tensor]]:
+    """Maps and three points per pixel: channels-last and not, one row, points on pixels, far outside and infinite."""
+    points = wave(2, 6, 3, 4, step=1.3, scale=8.0)
+    points[0, :, 0] = points[0, :, 0].round()
+    points[1, 0, 0, 0], points[1, 3, 2, 1], points[1, 4, 1, 1] = float("inf"), float("-inf"), 1e4
+    square = wave(2, 5, 6, 7)
+    return [
+        (square, points),
+        (square.to(memory_format=torch.channels_last), points.flip(3)),
+        (wave(1, 5, 1, 4), wave(1, 6, 1, 4, step=0.9, scale=3.0)),
+    ]
+
+
+def _sample_conv_cases() -> list[Case]:
+    weight, bias = wave(9, 5, 3, step=1.1), wave(9, step=0.4)
+    cases = [Case((x, points, weight, bias), (False,)) for x, points in _point_cases()]
+    x, points = _point_cases()[0]
+    return [*cases, Case((x, points, weight, bias), (True,), backward=False)]
+
+
+register_operator(
+    Operator(
+        name="sample_points",
+        inputs=("x", "points"),
+        kernel=_sample_points_kernel,
+        pytorch=_sample_points_pytorch,
+        cases=lambda: [Case(tensors) for tensors in _point_cases()],
+    )
+)
+register_operator(
+    Operator(
+        name="sample_conv",
+        inputs=("x", "points", "weight", "bias"),
+        kernel=_sample_conv_kernel,
+        pytorch=_sample_conv_pytorch,
+        cases=_sample_conv_cases,
+    )
+)
