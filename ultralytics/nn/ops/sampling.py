@@ -1,11 +1,11 @@
-"""AKConv's sampling: a map read at N points for every output pixel, interpolated between the four nearest pixels.
+"""AKConv's sampling: a map read at N points per output pixel, interpolated between the four nearest pixels.
 
 `sample_conv` is the whole operator, sampling and the projection of the samples; `sample_points` is the sampling alone.
-Both choose the path; `sample_points_reference` is the formula in four gathers, for tests and for devices and exports
-that lack the fast path's operators.
+Both select an implementation; `sample_points_reference` follows the formula in four gathers, for tests and for devices
+and exports that lack the operators of the fast path.
 
-Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, N points a pixel, S samples,
-K channels out.
+Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, N points per pixel,
+S samples, K output channels.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ Activation = Literal["none", "silu"]
 def sample_conv(
     x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Activation = "none"
 ) -> Tensor:
-    """Samples of `x` at N points a pixel, mixed: act(bias[k] + sum over c, n of weight[k, c, n] * sample[c, n]).
+    """Samples of `x` at N points per pixel, projected: act(bias[k] + sum over c, n of weight[k, c, n] * sample[c, n]).
 
     Args:
         x: (B, C, H, W), any float dtype and memory format.
         points: (B, 2N, h, w), see `sample_points`.
         weight: (K, C, N) or (K, C, N, 1).
         bias: (K,).
-        activation: what follows.
+        activation: applied to the result.
 
     Returns:
-        (B, K, h, w) in x's dtype, under autocast in its dtype; channels-last in memory where a fast path ran. On the
-        kernels the samples are never written, and in the backward pass taken again.
+        (B, K, h, w) in x's dtype, under autocast in autocast's; channels-last in memory on the fast paths. The kernels
+        never write the samples to memory, and compute them again in the backward pass.
 
     Raises:
-        ValueError: shapes do not fit together, or there is no such activation.
+        ValueError: the shapes do not match, or the activation is unknown.
     """
     _check(x, points)
     _check_weight(x, points, weight, bias, activation)
@@ -58,8 +58,8 @@ def sample_conv(
 
 
 def mix(samples: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(B, C, N, h, w) samples and (K, C, N, 1) weights -> (B, K, h, w): 1×1 over C * N channels, in memory's order."""
-    if samples.stride(1) == 1:  # channels lie innermost: one row of N * C numbers a pixel
+    """(B, C, N, h, w) samples and (K, C, N, 1) weights -> (B, K, h, w): a 1×1 convolution over C * N channels."""
+    if samples.stride(1) == 1:  # channels are contiguous: each pixel is one row of N * C values
         B, _, _, h, w = samples.shape
         flat = samples.permute(0, 3, 4, 2, 1).flatten(3).flatten(0, 2)
         out = F.linear(flat, weight.transpose(1, 2).flatten(1), bias)
@@ -68,16 +68,17 @@ def mix(samples: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def sample_points(x: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples of `x` at `points`, each point clamped to the map first, so that the four weights sum to 1.
+    """Bilinear samples of `x` at `points`, clamped to the map first, so that the four weights sum to 1.
 
     Args:
-        x: (B, C, H, W), any float dtype and memory format; half types are interpolated in float32.
-        points: (B, 2N, h, w) in pixels of x: N row coordinates, then N column coordinates. At least float32 is used.
-            Infinite points are clamped like others; a NaN point reads inside the map and yields NaN or a finite value.
+        x: (B, C, H, W), any float dtype and memory format; float16 and bfloat16 are interpolated in float32.
+        points: (B, 2N, h, w) in pixels of x: N row coordinates, then N column coordinates. Computed in at least
+            float32. Infinite points are clamped like others; a NaN point reads inside the map and gives NaN or a finite
+            value.
 
     Returns:
-        (B, C, N, h, w) in x's dtype; in memory (B, h, w, N, C) where the fast path ran. The gradient of a coordinate
-        that was clamped is 0. Summation order of x's gradient on CUDA, and so its last digits, may vary.
+        (B, C, N, h, w) in x's dtype; in memory (B, h, w, N, C) on the fast path. The gradient of a clamped coordinate is
+        0. On CUDA the summation order of x's gradient, and so its last digits, may vary.
     """
     _check(x, points)
     if backends.uses_triton(x, "sample_points"):
@@ -102,7 +103,7 @@ def _sample_points_pytorch(x: Tensor, points: Tensor) -> Tensor:
 
 
 def sample_points_reference(x: Tensor, points: Tensor) -> Tensor:
-    """As `sample_points`, in four gathers that follow the formula; dtypes are used as they come."""
+    """As `sample_points`, in four gathers that follow the formula, in the dtypes of the inputs."""
     B, C, H, W = x.shape
     n = points.shape[1] // 2
     row, column = points[:, :n].clamp(0, H - 1), points[:, n:].clamp(0, W - 1)  # (B, N, h, w)
@@ -111,7 +112,7 @@ def sample_points_reference(x: Tensor, points: Tensor) -> Tensor:
     flat = x.flatten(2)
 
     def pixel(r: Tensor, c: Tensor) -> Tensor:
-        # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
+        # NaN converts to an undefined integer: the second clamp keeps the read inside the map
         index = r.long().clamp(0, H - 1) * W + c.long().clamp(0, W - 1)
         return flat.gather(2, index.flatten(1).unsqueeze(1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
 
@@ -129,40 +130,42 @@ def sample_points_reference(x: Tensor, points: Tensor) -> Tensor:
 def _check(x: Tensor, points: Tensor) -> None:
     if x.dim() != 4 or points.dim() != 4 or points.shape[1] % 2 or x.shape[0] != points.shape[0]:
         raise ValueError(
-            f"sample_points wants x (B, C, H, W) and points (B, 2N, h, w) of the same batch, "
+            f"sample_points needs x (B, C, H, W) and points (B, 2N, h, w) of the same batch, "
             f"not {tuple(x.shape)} and {tuple(points.shape)}"
         )
 
 
 def _check_weight(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> None:
     if activation not in get_args(Activation):
-        raise ValueError(f"sample_conv ends in one of {', '.join(get_args(Activation))}, not in '{activation}'")
-    wanted = x.shape[1], points.shape[1] // 2
-    if tuple(weight.shape[1:]) not in (wanted, (*wanted, 1)):
+        raise ValueError(f"sample_conv's activation is one of {', '.join(get_args(Activation))}, not '{activation}'")
+    expected = x.shape[1], points.shape[1] // 2
+    if tuple(weight.shape[1:]) not in (expected, (*expected, 1)):
         raise ValueError(
-            f"sample_conv of {tuple(x.shape)} at {wanted[1]} points wants weights (K, {wanted[0]}, {wanted[1]}), "
+            f"sample_conv of {tuple(x.shape)} at {expected[1]} points needs weights (K, {expected[0]}, {expected[1]}), "
             f"with or without a last 1, not {tuple(weight.shape)}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"sample_conv wants a bias ({weight.shape[0]},), one a filter, not {tuple(bias.shape)}")
+        raise ValueError(
+            f"sample_conv needs a bias ({weight.shape[0]},), one value per filter, not {tuple(bias.shape)}"
+        )
 
 
 def _cells(row: Tensor, column: Tensor, H: int, W: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Points of any one shape -> top left cell (int32, row * W + column), fy, fx."""
+    """Coordinates -> index of the top left pixel (int32, row * W + column), fy, fx; all of one shape."""
     row, column = row.clamp(0, H - 1), column.clamp(0, W - 1)
     last_top, last_left = _last_cell(H), _last_cell(W)
     top, left = row.floor().clamp_(max=last_top), column.floor().clamp_(max=last_left)
-    # a NaN becomes some integer: clamped again, it reads inside the map whatever the machine makes of it
+    # NaN converts to an undefined integer: the second clamp keeps the read inside the map
     cell = top.to(torch.int32).clamp_(0, last_top) * W + left.to(torch.int32).clamp_(0, last_left)
     return cell, row - top, column - left
 
 
 def _last_cell(size: int) -> int:
-    return size - 2 + 1 // size  # 0 for size 1; no comparison: a traced graph would keep its outcome for all sizes
+    return size - 2 + 1 // size  # 0 for size 1; without a comparison, whose result a traced graph would keep
 
 
 def _steps(H: int, W: int) -> tuple[int, int]:
-    # a map of one row has no row below: weight 0 falls on the row itself
+    """Steps in the table to the pixel below and to the right; 0 for a size of 1, where that pixel has weight 0."""
     return W * (1 - 1 // H), 1 - 1 // W
 
 
@@ -192,9 +195,9 @@ def _backward(x: Tensor, points: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         _table(x), bilinear.corner_indices(cell, *_steps(H, W)), grad, bilinear.sample_indices(len(cell), x.device)
     )
     by_row, by_column = bilinear.coordinate_gradients(products, fy, fx)
-    inside = (row >= 0) & (row <= H - 1), (column >= 0) & (column <= W - 1)  # what was clamped moves nothing
-    slope = torch.stack((by_row.view_as(row) * inside[0], by_column.view_as(column) * inside[1]))
-    grad_points = slope.view(2, B, h, w, n).permute(1, 0, 4, 2, 3).reshape(points.shape).to(points.dtype)
+    inside = (row >= 0) & (row <= H - 1), (column >= 0) & (column <= W - 1)  # a clamped coordinate has no gradient
+    grads = torch.stack((by_row.view_as(row) * inside[0], by_column.view_as(column) * inside[1]))
+    grad_points = grads.view(2, B, h, w, n).permute(1, 0, 4, 2, 3).reshape(points.shape).to(points.dtype)
     grad_x = bilinear.scatter(cell, bilinear.corner_weights(fy, fx), grad, (B, H, W))
     return grad_x.permute(0, 3, 1, 2), grad_points
 
@@ -204,7 +207,7 @@ def _table(x: Tensor) -> Tensor:
 
 
 def _cells_of_batch(x: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Points (B, h*w*N) -> row of the table, fy, fx, each (B*h*w*N,)."""
+    """Points (B, h*w*N) -> row of the table of the whole batch, fy, fx, each (B*h*w*N,)."""
     B, _, H, W = x.shape
     cell, fy, fx = _cells(row, column, H, W)
     cell = cell + torch.arange(B, dtype=torch.int32, device=x.device).view(-1, 1) * (H * W)
