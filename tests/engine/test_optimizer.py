@@ -44,6 +44,11 @@ def test_only_weights_decay(name):
         assert group["lr"] == 0.01
 
 
+def test_sgd_without_momentum():
+    optimizer = build_optimizer(small_net(), "SGD", 0.01, 0.0, 0.0)
+    assert all(group["momentum"] == 0.0 for group in optimizer.param_groups)
+
+
 def test_unknown_optimizer_lists_the_known():
     with pytest.raises(ValueError, match=r"Lion is unknown.*AdamW"):
         build_optimizer(small_net(), "Lion", 0.01, 0.9, 0.0)
