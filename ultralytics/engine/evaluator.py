@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ultralytics.engine.protocols import Batch
+from ultralytics.engine.protocols import Batch, Outputs, Predictions
 from ultralytics.utils.ops import Profile
 
 STAGES = ("preprocess", "inference", "loss", "postprocess")
@@ -74,10 +74,10 @@ class EvalSteps(Protocol):
     def preprocess(self, batch: Batch) -> Batch:
         """Move a batch to the device and scale its images to 0..1."""
 
-    def postprocess(self, preds: Any) -> Any:
+    def postprocess(self, preds: Outputs) -> Predictions:
         """Outputs of the network -> predictions."""
 
-    def update_metrics(self, preds: Any, batch: Batch) -> None:
+    def update_metrics(self, preds: Predictions, batch: Batch) -> None:
         """Count one batch."""
 
     def get_stats(self) -> dict[str, float]:
@@ -103,7 +103,7 @@ class EvalHooks:
 
     on_start: Callable[[], None] = _nothing
     on_batch_start: Callable[[int], None] = _nothing
-    on_batch_end: Callable[[int, Batch, Any], None] = _nothing
+    on_batch_end: Callable[[int, Batch, Predictions], None] = _nothing
 
 
 def evaluate(
@@ -155,7 +155,7 @@ def evaluate(
     return EvalResult(metrics, per_class, speed, mean, images, sum(c.instances for c in per_class))
 
 
-def _add_loss(losses: Tensor | None, model: Any, batch: Batch, outputs: Any) -> Tensor:
+def _add_loss(losses: Tensor | None, model: Any, batch: Batch, outputs: Outputs) -> Tensor:
     items: Tensor = model.loss(batch, outputs)[1]
     return items if losses is None else losses + items
 

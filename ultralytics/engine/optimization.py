@@ -98,7 +98,7 @@ class Optimization:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What the optimization of a run takes from its length.
+    """Settings of the optimization that follow from the length of a run.
 
     Attributes:
         images: of the training split.

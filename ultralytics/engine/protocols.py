@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypedDict
+from typing import Any, Protocol, TypeAlias, TypedDict
 
 from torch import Tensor
 
 from ultralytics.utils import IterableSimpleNamespace
 
 Settings: TypeAlias = IterableSimpleNamespace
+# what a network returns: a tensor, or nested lists, tuples and dicts of tensors, as its head makes them
+Outputs: TypeAlias = Any
+# what a task makes of them for a batch, such as one tensor of boxes per image
+Predictions: TypeAlias = Any
 ImagePath: TypeAlias = str | Path | list[str]  # folder, .txt list, or several of them
 
 

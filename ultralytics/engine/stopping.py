@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class TimeBudget:
-    """Hours that training may take; None for no limit.
+    """Time limit of a training; hours, or None for no limit.
 
     Args:
         hours: the option `time`.

@@ -35,7 +35,7 @@ class BaseTrainer(TrainerSetup):
             self._loop()
             if dist.is_main_process():
                 self._finish()
-            dist.barrier()  # the files are complete when any process goes on
+            dist.barrier()  # no process continues before the files are complete
         except KeyboardInterrupt:
             if self.last.exists():
                 LOGGER.info(

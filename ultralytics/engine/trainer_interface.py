@@ -26,7 +26,7 @@ def _delegate(name: str) -> Any:
     def read(self: TrainerInterface) -> Any:
         return getattr(self.optimization, name, None)
 
-    def write(self: TrainerInterface, value: Any) -> None:
+    def write(self: TrainerInterface, value: object) -> None:
         setattr(self.optimization, name, value)
 
     return property(read, write, doc=f"`optimization.{name}`")
@@ -62,7 +62,7 @@ class TrainerInterface:
         stopper, stop: early stopping, and whether this epoch is the last one.
         save_dir, wdir, last, best, csv: the run's folder, and in it weights/, last.pt, best.pt, results.csv.
         save_period: epochs between the checkpoints that are kept, -1 for none.
-        plots: files that were drawn -> data given to `on_plot`.
+        plots: files that were drawn -> data passed to `on_plot`.
         plot_idx: indices of the training batches that are plotted.
         mosaic_open: whether samples may still be mosaics.
         train_time_start: time stamp of the start, seconds.

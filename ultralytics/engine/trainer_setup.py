@@ -40,7 +40,7 @@ class TrainerSetup(TrainerInterface):
         resumed: checkpoint that the run continues from, or None.
         record: the run's folder and its history.
         checkpoints: writes last.pt, best.pt and epochN.pt.
-        budget: the time that training may take.
+        budget: time limit of the training.
     """
 
     def __init__(

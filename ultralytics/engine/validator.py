@@ -18,7 +18,7 @@ from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalRes
 from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
 from ultralytics.engine.progress import BAR_FORMAT
-from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Settings
+from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, Settings
 from ultralytics.nn.checkpoint import load_checkpoint
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, VERBOSE, dist
@@ -70,7 +70,7 @@ class BaseValidator:
         result: `EvalResult` of the last call, None before.
         jdict: rows of predictions.json.
         save_dir: folder for plots and files.
-        plots: files that were drawn -> data given to `on_plot`.
+        plots: files that were drawn -> data passed to `on_plot`.
     """
 
     metric_keys: tuple[str, ...] = ()  # columns of results.csv that come from the metrics
@@ -130,11 +130,11 @@ class BaseValidator:
         dtype = torch.float16 if self.half else torch.float32
         return {**batch, "img": images_to_device(batch["img"], self.device, dtype)}
 
-    def postprocess(self, preds: Any) -> Any:
+    def postprocess(self, preds: Outputs) -> Predictions:
         """Outputs of the network -> predictions."""
         return preds
 
-    def update_metrics(self, preds: Any, batch: Batch) -> None:
+    def update_metrics(self, preds: Predictions, batch: Batch) -> None:
         """Count one batch."""
         raise NotImplementedError
 
@@ -162,13 +162,13 @@ class BaseValidator:
     def plot_val_samples(self, batch: Batch, ni: int) -> None:
         """Plot the labels of batch `ni`."""
 
-    def plot_predictions(self, batch: Batch, preds: Any, ni: int) -> None:
+    def plot_predictions(self, batch: Batch, preds: Predictions, ni: int) -> None:
         """Plot the predictions of batch `ni`."""
 
     def plot_curves(self) -> None:
         """Plot the metrics."""
 
-    def pred_to_json(self, predn: Any, filename: str) -> None:
+    def pred_to_json(self, predn: Predictions, filename: str) -> None:
         """Append the predictions of one image to `jdict`."""
         raise NotImplementedError
 
@@ -266,7 +266,7 @@ class BaseValidator:
         self.batch_i = index
         self.run_callbacks("on_val_batch_start")
 
-    def _end_batch(self, index: int, batch: Batch, preds: Any) -> None:
+    def _end_batch(self, index: int, batch: Batch, preds: Predictions) -> None:
         if self.args.plots and not self.training and index < NUM_PLOTTED_BATCHES:
             self.plot_val_samples(batch, index)
             self.plot_predictions(batch, preds, index)
@@ -285,7 +285,7 @@ class BaseValidator:
         return stats
 
     def _write_files(self, result: EvalResult, model: nn.Module, started: float) -> dict[str, float]:
-        """predictions.json where it is asked for, and metrics.json of a run of this validator's own."""
+        """predictions.json with save_json=True, and metrics.json if the run is this validator's own."""
         if self.args.save_json:
             result.metrics = self.write_json(result.metrics)
         if self._own_run:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor
 
 from ultralytics.engine.predictor import BasePredictor
+from ultralytics.engine.protocols import Outputs
 from ultralytics.engine.results import Results
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import scale_boxes
@@ -16,7 +15,7 @@ from ultralytics.utils.ops import scale_boxes
 class DetectionPredictor(BasePredictor):
     """Predicts boxes for any source."""
 
-    def postprocess(self, preds: Any, img: Tensor, orig_imgs: list[np.ndarray], paths: list[str]) -> list[Results]:
+    def postprocess(self, preds: Outputs, img: Tensor, orig_imgs: list[np.ndarray], paths: list[str]) -> list[Results]:
         predictions = non_max_suppression(
             preds[0] if isinstance(preds, list | tuple) else preds,
             self.args.conf,

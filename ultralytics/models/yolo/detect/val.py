@@ -13,7 +13,7 @@ from torch import Tensor
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.evaluator import ClassResult, speed_line
-from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath
+from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
 from ultralytics.engine.results import Results
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.models.yolo.detect.data import build_yolo_dataset, load_dataset_config
@@ -34,7 +34,7 @@ class ImageLabels(TypedDict):
         bbox: (M, 4) float32 corners in pixels of the original image.
         ori_shape: height and width of the original image.
         imgsz: height and width in the batch.
-        ratio_pad: of the letterbox, as `scale_boxes` takes it.
+        ratio_pad: of the letterbox, as for `scale_boxes`.
         im_file: path of the image.
     """
 
@@ -75,7 +75,7 @@ class DetectionValidator(BaseValidator):
         self.stats: dict[str, list[np.ndarray]] = {"tp": [], "conf": [], "pred_cls": [], "target_cls": []}
         self.nt_per_class = self.nt_per_image = np.zeros(self.nc, int)
 
-    def postprocess(self, preds: Any) -> Any:
+    def postprocess(self, preds: Outputs) -> Predictions:
         """Outputs of the network -> per image (n, 6) corners in pixels of the batch, confidence, class."""
         return non_max_suppression(
             preds[0] if isinstance(preds, list | tuple) else preds,
@@ -87,7 +87,7 @@ class DetectionValidator(BaseValidator):
             classes=self.args.classes,
         )
 
-    def update_metrics(self, preds: Any, batch: Batch) -> None:
+    def update_metrics(self, preds: Predictions, batch: Batch) -> None:
         """Match the predictions of each image with its labels, both in pixels of the original image."""
         for si, pred in enumerate(preds):
             self.seen += 1
@@ -215,7 +215,7 @@ class DetectionValidator(BaseValidator):
         no_pixels = np.broadcast_to(np.uint8(0), (*shape, 3))  # only the shape is used; takes no memory
         Results(no_pixels, path=str(file), names=self.names, boxes=predn).save_txt(file, save_conf=save_conf)
 
-    def pred_to_json(self, predn: Any, filename: str) -> None:
+    def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """Append the predictions (n, 6) of one image, in pixels of the original, to `jdict`."""
         image_id = coco.image_id(filename)
         for box, row in zip(xyxy2ltwh(predn[:, :4]).tolist(), predn.tolist(), strict=True):
@@ -249,7 +249,7 @@ class DetectionValidator(BaseValidator):
         plot_images(batch["img"], *instances, path=path, paths=batch["im_file"], names=self.names)
         self.on_plot(path)
 
-    def plot_predictions(self, batch: Batch, preds: Any, ni: int) -> None:
+    def plot_predictions(self, batch: Batch, preds: Predictions, ni: int) -> None:
         from ultralytics.utils.plotting import plot_images
 
         rows = torch.cat(preds)
