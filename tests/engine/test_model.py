@@ -169,7 +169,7 @@ def test_names_may_be_set_by_hand(tiny_model, tiny_data, tmp_path, names):
 def test_data_with_more_classes_than_the_network(tiny_model, tiny_data):
     tiny_model.write_text(tiny_model.read_text().replace("nc: 2", "nc: 1"))
     model, args = YOLO(tiny_model), {"data": str(tiny_data), "imgsz": 64, **CPU}
-    with pytest.raises(ValueError, match=r"data\.yaml have the class 1, the network knows only 1 \(0\)"):
+    with pytest.raises(ValueError, match=r"data\.yaml have the class 1, the network has only 1 \(0\)"):
         model.val(**args)
     assert model.val(classes=[0], **args) is model.metrics
 

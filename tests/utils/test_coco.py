@@ -117,7 +117,7 @@ def test_validation_without_the_package_still_writes(monkeypatch, tmp_path, tiny
     texts = []
     monkeypatch.setattr(LOGGER, "warning", texts.append)
     validator = run(tiny_data, tmp_path, names={0: "bright", 1: "dark"})
-    validator._write_json()
+    validator.write_json({})
     assert {p.name for p in tmp_path.iterdir()} == {"predictions.json", "instances.json"}
     assert validator.metrics.coco == {}
     assert "pip install pycocotools" in texts[-1]
@@ -158,7 +158,8 @@ def run(data, folder, names, imgsz=320, predict=noisy):
     validator = DetectionValidator(save_dir=folder, args=args)
     validator.training, validator.stride, rng = False, 32, np.random.default_rng(0)
     validator.init_metrics(IterableSimpleNamespace(names=names))
-    for batch in validator.get_dataloader(validator.get_dataset(), 16):
+    validator.data = validator.get_dataset()
+    for batch in validator.get_dataloader(validator.data["val"], 16):
         validator.update_metrics(predict(batch, len(names), rng), batch)
     return validator
 
@@ -200,7 +201,7 @@ def test_map_against_cocoeval(evaluated, tmp_path):
     rest is due to different matching and the rounding in the JSON file.
     """
     validator, results = evaluated
-    validator._write_json()
+    validator.write_json({})
     metrics = coco.evaluate(
         json.loads((tmp_path / "instances.json").read_text()), json.loads((tmp_path / "predictions.json").read_text())
     )
