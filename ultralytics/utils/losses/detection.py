@@ -125,11 +125,13 @@ class DetectionHead(Protocol):
 
 
 class LossGains(Protocol):
-    """Weights of the loss terms."""
+    """Weights of the loss terms; the last two are of poses."""
 
     box: float
     cls: float
     dfl: float
+    pose: float
+    kobj: float
 
 
 class v8DetectionLoss:
