@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ultralytics.utils.files import atomic_write
+from ultralytics.utils.files import atomic_write, increment_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,14 +118,5 @@ def save_one_box(
     top, bottom = (int(np.clip(v, 0, im.shape[0])) for v in (cy - height / 2, cy + height / 2))
     crop = im[top:bottom, left:right].copy()
     if save and crop.size:
-        write_image(_unused(Path(file)), crop)
+        write_image(increment_path(file), crop)
     return crop if BGR else np.ascontiguousarray(crop[..., ::-1])
-
-
-def _unused(path: Path) -> Path:
-    """`path`, or the first of path2, path3, ... that does not exist."""
-    candidate, n = path, 2
-    while candidate.exists():
-        candidate = path.with_name(f"{path.stem}{n}{path.suffix}")
-        n += 1
-    return candidate
