@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from ultralytics.utils.geometry import xywhr2xyxyxyxy
 from ultralytics.utils.plotting import Annotator, colors, readable_on, write_image
+from ultralytics.utils.rotated_boxes import xywhr2xyxyxyxy
 
 if TYPE_CHECKING:
     from torch import Tensor
