@@ -5,7 +5,7 @@ What a task adds (`postprocess`) is in models/yolo/<task>/predict.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,7 @@ class BasePredictor:
         results = self.stream_inference(source, model)
         if stream:
             return results
-        if self.dataset is not None and self._has_many():
+        if self._has_many_results():
             LOGGER.warning(
                 "all results of this source are kept in memory, images included. For videos, cameras and many files "
                 "use `for result in predict(source, stream=True): ...`, which keeps one batch at a time"
@@ -335,9 +335,11 @@ class BasePredictor:
                 self.model.predict(torch.zeros(1, 3, *self.imgsz, device=self.device, dtype=dtype))
         self.done_warmup = True
 
-    def _has_many(self) -> bool:
+    def _has_many_results(self) -> bool:
         dataset = self.dataset
-        return dataset is not None and (dataset.has_video or len(dataset) * dataset.bs > MANY_RESULTS)  # type: ignore[arg-type]
+        if dataset is None or dataset.has_video:
+            return dataset is not None
+        return isinstance(dataset, Sized) and len(dataset) * dataset.bs > MANY_RESULTS
 
     def _log_summary(self, shape: tuple[int, ...]) -> None:
         stages = ", ".join(f"{ms:.1f} ms {stage}" for stage, ms in self.speed.items())

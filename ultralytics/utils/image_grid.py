@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 
-from ultralytics.utils.geometry import xywhr2xyxyxyxy
 from ultralytics.utils.plotting import Annotator, colors, readable_on, write_image
+from ultralytics.utils.rotated_boxes import xywhr2xyxyxyxy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,8 +48,26 @@ class Instances:
 
     def select(self, rows: Array) -> Instances:
         """These rows only."""
-        parts = (self.cls, self.corners, self.confs, self.masks, self.keypoints)
-        return Instances(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+        corners, confs, masks, keypoints = (
+            None if part is None else part[rows] for part in (self.corners, self.confs, self.masks, self.keypoints)
+        )
+        return Instances(self.cls[rows], corners, confs, masks, keypoints)
+
+    def of_image(self, rows: Array, overlap_map: Array | None, conf_thres: float) -> Instances:
+        """The instances of one image; predictions above `conf_thres` with the highest confidence first.
+
+        Args:
+            rows: (n,) bool, which instances belong to the image.
+            overlap_map: (h, w) with k + 1 on the pixels of the k-th instance of the image, instead of masks.
+            conf_thres: minimum confidence.
+        """
+        chosen = self.select(rows)
+        if overlap_map is not None:
+            chosen = replace(chosen, masks=overlap_map == np.arange(1, len(chosen) + 1)[:, None, None])
+        if chosen.confs is not None:
+            order = np.argsort(-chosen.confs, kind="stable")
+            chosen = chosen.select(order[chosen.confs[order] > conf_thres])
+        return chosen
 
     def __len__(self) -> int:
         return len(self.cls)
@@ -107,14 +125,8 @@ def plot_images(
     )
     canvas = np.full((grid.rows * grid.tile_h, grid.columns * grid.tile_w, 3), 255, np.uint8)
     for i, image in enumerate(tiles):
-        rows = np.flatnonzero(index == i)
-        chosen = instances.select(rows)
-        if masks is not None and masks_overlap:
-            numbers = np.arange(1, len(rows) + 1)[:, None, None]
-            chosen = Instances(chosen.cls, chosen.corners, chosen.confs, _numpy(masks[i]) == numbers, chosen.keypoints)
-        if chosen.confs is not None:  # highest confidence first
-            order = np.argsort(-chosen.confs, kind="stable")
-            chosen = chosen.select(order[chosen.confs[order] > conf_thres])
+        overlap_map = _numpy(masks[i]) if masks is not None and masks_overlap else None
+        chosen = instances.of_image(index == i, overlap_map, conf_thres)
         interpolation = cv2.INTER_AREA if grid.scale < 1 else cv2.INTER_LINEAR
         tile = cv2.resize(image, (grid.tile_w, grid.tile_h), interpolation=interpolation)
         _draw_tile(tile, chosen, names or {}, Path(paths[i]).name if paths else "")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ultralytics.utils.geometry import letterbox_window
+from ultralytics.utils.letterbox import letterbox_window
 from ultralytics.utils.palette import RGB
 
 Array = np.ndarray

@@ -73,7 +73,7 @@ class Detections(BaseTensor):
         """Add a row with name, class, confidence, box and, if tracked, track_id for each instance."""
         corners = self.corners()
         corners = corners.reshape(len(self), corners[0].size if len(self) else 0)
-        values = (self._fractions(corners) if normalize else corners).astype(np.float64)  # type: ignore[union-attr]
+        values = np.asarray(self._fractions(corners) if normalize else corners, np.float64)
         keys = [f"{axis}{i // 2 + 1}" for i in range(values.shape[1]) for axis in "xy"[i % 2]]
         ids = self._ids()
         for number, conf, box, track in zip(self.classes(), self.conf.tolist(), values.tolist(), ids, strict=True):

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from ultralytics.engine.results.base import BaseTensor, Data, DrawStyle, LabelLine, Names, SummaryRow
-from ultralytics.utils.geometry import mask_outline, scale_points
+from ultralytics.utils.letterbox import scale_points
+from ultralytics.utils.masks import masks2segments
 from ultralytics.utils.plotting import Annotator
 
 
@@ -33,8 +34,7 @@ class Masks(BaseTensor):
 
         Of a mask with several parts it is the contour with the most points. Computed once.
         """
-        inside = np.asarray(self.numpy().data) >= 1  # 8.3.0 reads masks as integers
-        return [scale_points(mask_outline(mask), mask.shape, self.orig_shape) for mask in inside]
+        return [scale_points(points, self.shape[1:], self.orig_shape) for points in masks2segments(self.data)]
 
     @cached_property
     def xyn(self) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ultralytics.engine.results.base import Data
 from ultralytics.engine.results.boxes import Detections
-from ultralytics.utils.geometry import xywhr2xyxyxyxy
+from ultralytics.utils.rotated_boxes import xywhr2xyxyxyxy
 
 
 class OBB(Detections):
