@@ -259,7 +259,7 @@ def test_patience_ends_a_run(run, monkeypatch):
     assert best == [1, 2, 3, 4]
 
 
-def test_training_starts_from_the_present_weights(run, tiny_data, tmp_path):
+def test_training_goes_on_from_the_weights_one_has(run, tiny_data, tmp_path):
     first = run(epochs=3, optimizer="AdamW", lr0=0.01, nbs=4)
     still = {"optimizer": "SGD", "lr0": 0.0, "warmup_bias_lr": 0.0, "epochs": 1}
     before = state(first.trainer.best)

@@ -63,7 +63,7 @@ def test_predictions_stay_in_pixels_of_the_batch(validator):
     assert all(torch.equal(a, b) for a, b in zip(preds, CORRECT, strict=True)), "plots are made from them"
 
 
-def test_false_positives_on_an_empty_image_count(validator):
+def test_false_alarms_on_an_empty_image_count(validator):
     v = validator()
     v.update_metrics([CORRECT[0], predictions((0, 0, 20, 20, 0.95, 1))], batch(INSTANCES[:2]))
     stats = v.get_stats()

@@ -19,7 +19,7 @@ from ultralytics.utils.torch_utils import EarlyStopping, rng_state, set_rng_stat
 MAY_CHANGE = ("imgsz", "batch", "device", "close_mosaic", "workers", "exist_ok")  # settings, when a run is resumed
 
 
-class TrainingRun(Protocol):
+class ResumableRun(Protocol):
     """The state of a trainer that a checkpoint keeps."""
 
     args: Settings
@@ -70,7 +70,7 @@ def settings_of(checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> Setting
     return args
 
 
-def state_of(run: TrainingRun) -> dict[str, Any]:
+def state_of(run: ResumableRun) -> dict[str, Any]:
     """What a checkpoint keeps of a run, beside the averaged network."""
     optimization = run.optimization
     return {
@@ -91,7 +91,7 @@ def state_of(run: TrainingRun) -> dict[str, Any]:
     }
 
 
-def restore(run: TrainingRun, checkpoint: Checkpoint) -> None:
+def restore(run: ResumableRun, checkpoint: Checkpoint) -> None:
     """Set a trainer that is ready to begin to the state in which the checkpoint was written."""
     content, saved, optimization = checkpoint.content, checkpoint.content["resume"], run.optimization
     unwrap(run.model).load_state_dict(saved["model"])

@@ -70,8 +70,8 @@ class BaseTrainer(TrainerSetup):
         self.optimization.start_epoch(self.epoch)
         self.train_loader.set_epoch(self.epoch)
         self.tloss = UNSET
-        guard, batches = FiniteGuard(self.device), progress.EpochProgress(self.train_loader)
         LOGGER.info(self.progress_string())
+        guard, batches = FiniteGuard(self.device), progress.EpochProgress(self.train_loader)
         for i, batch in batches:
             self._train_batch(i, batch, guard)
             if batches.due(i):
