@@ -1,6 +1,7 @@
 """Whole networks: equal to the official package, and everything a network can be asked for."""
 
 import copy
+import math
 import pickle
 import warnings
 
@@ -9,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ultralytics.nn import tasks
-from ultralytics.nn.modules import Conv
+from ultralytics.nn import registry, tasks
+from ultralytics.nn.modules import Conv, Segment
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, yaml_model_load
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 
@@ -117,7 +118,7 @@ def test_nc_override_is_logged(tiny, monkeypatch, nc, lines):
     monkeypatch.setattr(LOGGER, "info", texts.append)
     model = DetectionModel(tiny, nc=nc)
     assert model.yaml["nc"] == model.model[-1].nc == (nc or 3)
-    assert sum("in place of the model file's nc=3" in text for text in texts) == lines
+    assert sum("replaces the model file's nc=3" in text for text in texts) == lines
 
 
 def test_activation_of_one_network(tiny):
@@ -297,14 +298,14 @@ def test_load_takes_over_what_fits(tiny, recipe):
     differing = [k for k in before if source.state_dict()[k].shape != before[k].shape]
     assert differing == [f"model.7.cv3.{i}.2.{kind}" for i in (0, 1) for kind in ("weight", "bias")]
     assert all(torch.equal(target.state_dict()[k], before[k]) for k in differing)
-    assert (report.new, len(report.carried)) == (differing, len(before) - 4)
+    assert (report.new, len(report.transferred)) == (differing, len(before) - 4)
 
 
 @pytest.mark.parametrize("nc", [2, 120])
 def test_transfer_between_class_counts(nc):
-    # as many whole tensors as by name and shape; the hidden channels of the class branch are carried beside them
+    # as many whole tensors as by name and shape; the hidden channels of the class branch are transferred in part
     report = DetectionModel("yolo11n.yaml", nc=nc, verbose=False).load(build("yolo11n"), verbose=False)
-    assert (len(report.carried), len(report.partly), len(report.new)) == (448, 45, 6)
+    assert (len(report.transferred), len(report.partly), len(report.new)) == (448, 45, 6)
 
 
 # ---- the task --------------------------------------------------------------------------------------------------------
@@ -336,9 +337,45 @@ def test_task_of_a_network(net):
     assert guess_model_task(nn.Sequential(net.model[-1])) == "detect"
 
 
+@pytest.mark.parametrize(
+    ("head", "task"),
+    [("Detect_AKConv", "detect"), ("v10Detect", "detect"), ("MySegment", "segment"), ("segment", "segment")],
+)
+def test_task_of_a_head_that_extends_another(head, task):
+    with registry.temporary():
+
+        @registry.register("*args, ch, legacy", names=("MySegment",))
+        class SegmentWithMore(Segment): ...
+
+        assert guess_model_task({"head": [[[1, 2], 1, head, ["nc"]]]}) == task
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["Segment", ["nc", 8, 16]],
+        ["Pose", ["nc", [4, 3]]],
+        ["OBB", ["nc", 1]],
+        ["v10Detect", ["nc"]],
+        ["Detect_AKConv", ["nc"]],
+    ],
+    ids=lambda row: row[0],
+)
+def test_heads_of_all_tasks_get_their_strides(tiny, row, recipe):
+    """Whatever a head outputs, its strides and the biases that depend on them are those of the maps it reads."""
+    tiny["head"][3] = [[6, 3], 1, *row]
+    model = DetectionModel(tiny, verbose=False)
+    head = model.model[-1]
+    assert model.stride.tolist() == head.stride.tolist() == [4, 8]
+    for branch, stride in zip(head.cv3, (4, 8), strict=True):
+        assert branch[-1].bias.tolist() == pytest.approx([math.log(5 / 3 / (640 / stride) ** 2)] * 3)
+    model.double()
+    assert head.stride.dtype == torch.float64
+
+
 @pytest.mark.parametrize("model", ["best.pt", {"head": [[-1, 1, "Conv", [1]]]}, nn.Conv2d(1, 1, 1)])
 def test_unknown_task_warns(model, monkeypatch):
     texts = []
     monkeypatch.setattr(LOGGER, "warning", texts.append)
     assert guess_model_task(model) == "detect"
-    assert "nothing tells the task" in texts[0]
+    assert "cannot be determined" in texts[0]

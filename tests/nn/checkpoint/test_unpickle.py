@@ -18,7 +18,7 @@ import torch
 
 from ultralytics.nn.checkpoint import (
     CheckpointError,
-    checkpoint,
+    description,
     load_checkpoint,
     read_safely,
     save_checkpoint,
@@ -148,7 +148,7 @@ def tensor(count=4, key="0", offset=0, size=(4,), stride=(1,)):
         (tensor(key="7"), "no item named"),
         (Reference("storage", "float", "0", "cpu", 4), "outside the file"),
         (Reference("module", torch.FloatStorage, "0", "cpu", 4), "outside the file"),
-        (Calls(torch._utils._rebuild_parameter, "text", False, OrderedDict()), "no tensor but a str"),
+        (Calls(torch._utils._rebuild_parameter, "text", False, OrderedDict()), "not a tensor but a str"),
     ],
     ids=["tera view", "beyond the end", "before", "negative", "tera storage", "missing", "type", "kind", "text"],
 )
@@ -163,7 +163,7 @@ def test_a_tensor_enlarged_afterwards_is_refused(good, tmp_path, monkeypatch):
     content = read_safely(good)
     big = torch.ones(1).expand(2**40)
     content["float32"]["model.0.conv.weight"] = big
-    monkeypatch.setattr("ultralytics.nn.checkpoint.checkpoint.read_safely", lambda path: content)
+    monkeypatch.setattr("ultralytics.nn.checkpoint.reader.read_safely", lambda path: content)
     with pytest.raises(CheckpointError, match=r"model\.0\.conv\.weight is larger"):
         load_checkpoint(good)
 
@@ -282,7 +282,7 @@ def test_no_file_and_no_archive(tmp_path):
         with pytest.raises(CheckpointError, match=r"before 1\.6"):
             read_safely(tmp_path / "old.pt")
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(CheckpointError, match="a text that begins"):
+    with pytest.raises(CheckpointError, match="a text file that begins"):
         read_safely(tmp_path / "text.pt")
 
 
@@ -389,8 +389,8 @@ def module_in_itself(network):
         (lambda n: None, {"version": twice("8")}, "more than 100000 values"),
         (lambda n: None, {"train_args": {"imgsz": twice(1)}}, "more than 100000 values"),
         (lambda n: n.yaml.update(more=[[[0] * 9000] * 9000] * 9000), {}, "more than 100000 values"),
-        (nested_modules, {}, "more modules than any"),
-        (module_in_itself, {}, "holds itself"),
+        (nested_modules, {}, "more than 20000 modules"),
+        (module_in_itself, {}, "contains itself"),
         (set_row(0, 3, [10**5, 3, 2]), {}, "far more weights than the file holds"),
         (
             lambda n: n.yaml["backbone"].insert(1, [-1, 1000, "Conv", [64, 3, 1]]),
@@ -454,7 +454,7 @@ def test_errors_do_not_write_out_what_has_no_end(tmp_path):
 def test_the_limits_leave_room_for_real_networks(tmp_path):
     """The largest tuple of a checkpoint is Python's random state, 625 numbers; the largest network has 1000 modules."""
     network = DetectionModel("yolov8n.yaml", verbose=False)
-    assert 20 * sum(1 for _ in network.modules()) < checkpoint.MAX_MODULES
+    assert 20 * sum(1 for _ in network.modules()) < description.MAX_MODULES
     save_checkpoint(tmp_path / "a.pt", network, finished=False, resume={"rng": random.getstate()}, epoch=0)
     back = load_checkpoint(tmp_path / "a.pt")
     assert back.content["resume"]["rng"] == random.getstate() and unpickle.MAX_TUPLE > 10 * 625
@@ -465,5 +465,5 @@ def test_the_limits_leave_room_for_real_networks(tmp_path):
 )
 def test_texts_instead_of_a_checkpoint(text, tmp_path):
     (tmp_path / "a.pt").write_text(text)
-    with pytest.raises(CheckpointError, match=f"is a text that begins with '{text[:9]}.*web page"):
+    with pytest.raises(CheckpointError, match=f"is a text file that begins with '{text[:9]}.*web page"):
         load_checkpoint(tmp_path / "a.pt")

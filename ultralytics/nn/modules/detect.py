@@ -8,7 +8,7 @@ B batch, A anchors (the cells of all levels, level 0 first, row by row), nl leve
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TypedDict
 
@@ -97,6 +97,12 @@ class Detect(nn.Module):
                 box_bias.fill_(BOX_BIAS)
                 cells = (BIAS_IMAGE_SIZE / stride) ** 2
                 class_bias[: self.nc] = math.log(INSTANCES_PER_IMAGE / self.nc / cells)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Detect:
+        # .to(), .half() and similar calls convert parameters and buffers; these are plain tensors
+        super()._apply(fn, recurse)
+        self.stride, self.anchors, self.strides = fn(self.stride), fn(self.anchors), fn(self.strides)
+        return self
 
     def _class_branch(self, c: int, hidden: int) -> nn.Sequential:
         if self.legacy:
