@@ -1,6 +1,7 @@
 """Whole networks: equal to the official package, and everything a network can be asked for."""
 
 import copy
+import math
 import pickle
 import warnings
 
@@ -9,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ultralytics.nn import tasks
-from ultralytics.nn.modules import Conv
+from ultralytics.nn import registry, tasks
+from ultralytics.nn.modules import Conv, Segment
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, yaml_model_load
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 
@@ -334,6 +335,42 @@ def test_task_of_a_network(net):
     net.args = IterableSimpleNamespace(task="obb")
     assert guess_model_task(net) == "obb"
     assert guess_model_task(nn.Sequential(net.model[-1])) == "detect"
+
+
+@pytest.mark.parametrize(
+    ("head", "task"),
+    [("Detect_AKConv", "detect"), ("v10Detect", "detect"), ("MySegment", "segment"), ("segment", "segment")],
+)
+def test_task_of_a_head_that_extends_another(head, task):
+    with registry.temporary():
+
+        @registry.register("*args, ch, legacy", names=("MySegment",))
+        class SegmentWithMore(Segment): ...
+
+        assert guess_model_task({"head": [[[1, 2], 1, head, ["nc"]]]}) == task
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["Segment", ["nc", 8, 16]],
+        ["Pose", ["nc", [4, 3]]],
+        ["OBB", ["nc", 1]],
+        ["v10Detect", ["nc"]],
+        ["Detect_AKConv", ["nc"]],
+    ],
+    ids=lambda row: row[0],
+)
+def test_heads_of_all_tasks_get_their_strides(tiny, row, recipe):
+    """Whatever a head outputs, its strides and the biases that depend on them are those of the maps it reads."""
+    tiny["head"][3] = [[6, 3], 1, *row]
+    model = DetectionModel(tiny, verbose=False)
+    head = model.model[-1]
+    assert model.stride.tolist() == head.stride.tolist() == [4, 8]
+    for branch, stride in zip(head.cv3, (4, 8), strict=True):
+        assert branch[-1].bias.tolist() == pytest.approx([math.log(5 / 3 / (640 / stride) ** 2)] * 3)
+    model.double()
+    assert head.stride.dtype == torch.float64
 
 
 @pytest.mark.parametrize("model", ["best.pt", {"head": [[-1, 1, "Conv", [1]]]}, nn.Conv2d(1, 1, 1)])

@@ -1,4 +1,4 @@
-"""How big a network is: parameters, arithmetic, a table of its layers."""
+"""Size of a network: parameters, arithmetic, a table of its tensors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from ultralytics.nn.modules.block import DFL
 from ultralytics.utils import LOGGER
+from ultralytics.utils.torch_utils import max_stride
 
-MIN_STRIDE = 32  # the arithmetic is counted on an image of this side or of the largest stride, and scaled up
+Rule = Callable[[Any, Tensor, Tensor], float]  # (module, its first input, its output) -> multiply-adds
+
+MIN_SIDE = 32  # arithmetic is counted on an image with this side or the largest stride, and scaled
 
 
 def get_num_params(model: nn.Module) -> int:
@@ -21,30 +24,41 @@ def get_num_params(model: nn.Module) -> int:
 
 
 def get_num_gradients(model: nn.Module) -> int:
-    """Number of parameters that are trained."""
+    """Number of parameters that require gradients."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def get_flops(model: nn.Module, imgsz: int | list[int] | tuple[int, int] = 640) -> float:
-    """Arithmetic of one image of size `imgsz` (side, or height and width), in GFLOPs.
+    """Arithmetic for one image, in GFLOPs.
 
-    Counts what 8.3.0 counts: two operations a multiply-add of convolutions and linear layers, eight a value of batch
-    normalisation, and adaptive pooling; not activations, other pooling, attention's products and sampling.
-    A module with a method `multiply_adds(given, out) -> int`, which gets the shapes of its first input and its output,
-    counts itself and all that is inside it: so do AKConv, ACmix and D-LKA, with their sampling and attention.
+    The same operations as in 8.3.0 are counted: two per multiply-add of convolutions and linear layers, eight per value
+    of batch normalization, and adaptive pooling; not activations, other pooling, products in attention and sampling.
+    A module with a method `multiply_adds(input_shape, output_shape) -> int`, which gets the shapes of its first input
+    and its output, counts for itself and its submodules: AKConv, ACmix and D-LKA include sampling and attention.
+
+    Args:
+        model: not changed.
+        imgsz: side of the image, or (height, width), in pixels.
     """
     H, W = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    side = max(int(max(getattr(model, "stride", torch.tensor([MIN_STRIDE])))), MIN_STRIDE)
+    side = max_stride(model, MIN_SIDE) if hasattr(model, "stride") else MIN_SIDE
     try:
-        return 2e-9 * _multiply_adds(model, side, side) * (H / side) * (W / side)
-    except (RuntimeError, ValueError):  # a module that needs a larger map, such as one with a window
-        return 2e-9 * _multiply_adds(model, H, W)
+        return 2e-9 * _count_multiply_adds(model, side, side) * (H / side) * (W / side)
+    except (RuntimeError, ValueError):  # a module needs a larger map, such as one with a window
+        return 2e-9 * _count_multiply_adds(model, H, W)
 
 
 def model_info(
     model: nn.Module, detailed: bool = False, verbose: bool = True, imgsz: int | list[int] | tuple[int, int] = 640
 ) -> tuple[int, int, int, float]:
-    """Layers, parameters, trained parameters and GFLOPs; logged when `verbose`, with a line a tensor if `detailed`."""
+    """Layers, parameters, parameters with gradient and GFLOPs.
+
+    Args:
+        model: not changed.
+        detailed: log one line per parameter tensor too.
+        verbose: log a summary.
+        imgsz: side of the image for which GFLOPs are counted, or (height, width).
+    """
     layers, params, gradients = len(list(model.modules())), get_num_params(model), get_num_gradients(model)
     gflops = get_flops(model, imgsz)
     if verbose:
@@ -60,7 +74,7 @@ def model_info(
 
 
 def layer_table(model: nn.Module) -> str:
-    """One line a parameter: number, name, whether it is trained, count, shape, mean, standard deviation."""
+    """One line per parameter: number, name, whether it is trained, count, shape, mean, standard deviation."""
     lines = [f"{'layer':>5} {'name':<42} {'trained':>7} {'count':>11} {'shape':>20} {'mean':>10} {'std':>10}"]
     for i, (name, p) in enumerate(model.named_parameters()):
         values = p.detach().float()
@@ -72,13 +86,13 @@ def layer_table(model: nn.Module) -> str:
     return "\n".join(lines)
 
 
-def _multiply_adds(model: nn.Module, H: int, W: int) -> float:
+def _count_multiply_adds(model: nn.Module, H: int, W: int) -> float:
     first = next(model.parameters())
     image = torch.zeros(1, _input_channels(model), H, W, dtype=first.dtype, device=first.device)
     total = 0.0
 
-    def add(count: Callable[[Any, Tensor, Tensor], float]) -> Callable[[nn.Module, tuple, Tensor], None]:
-        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def add(count: Rule) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             nonlocal total
             total += count(module, inputs[0], output)
 
@@ -102,20 +116,20 @@ def _input_channels(model: nn.Module) -> int:
     return (getattr(model, "yaml", None) or {}).get("ch") or (first.shape[1] if first.ndim > 1 else 3)
 
 
-def _counted(module: nn.Module) -> Iterator[tuple[nn.Module, Callable[[Any, Tensor, Tensor], float]]]:
-    """Modules that are counted, once each, with their rule; what is inside one that counts itself is left out."""
-    own = {m for m in module.modules() if callable(getattr(m, "multiply_adds", None))}
-    inside = {part for m in own for part in m.modules() if part is not m}
+def _counted(module: nn.Module) -> Iterator[tuple[nn.Module, Rule]]:
+    """Modules that are counted, once each, with their rule; submodules of one that counts for itself are left out."""
+    with_own_rule = {m for m in module.modules() if callable(getattr(m, "multiply_adds", None))}
+    inner = {child for m in with_own_rule for child in m.modules() if child is not m}
     for m in module.modules():
-        if m in inside:
+        if m in inner:
             continue
-        if m in own:
-            yield m, _by_itself
+        if m in with_own_rule:
+            yield m, _own_rule
         else:
-            yield from ((m, rule) for kind, rule in _RULES if isinstance(m, kind))
+            yield from ((m, rule) for cls, rule in _RULES if isinstance(m, cls))
 
 
-def _by_itself(m: Any, x: Tensor, y: Tensor) -> float:
+def _own_rule(m: Any, x: Tensor, y: Tensor) -> float:
     return m.multiply_adds(tuple(x.shape), tuple(y.shape))
 
 
@@ -127,7 +141,7 @@ def _transposed(m: nn.ConvTranspose2d, x: Tensor, y: Tensor) -> float:
     return x.numel() * m.weight[0].numel()
 
 
-_RULES: tuple[tuple[type, Callable[[Any, Tensor, Tensor], float]], ...] = (
+_RULES: tuple[tuple[type, Rule], ...] = (
     (nn.Conv2d, _conv),
     (nn.ConvTranspose2d, _transposed),
     (nn.BatchNorm2d, lambda m, x, y: 4 * y.numel()),

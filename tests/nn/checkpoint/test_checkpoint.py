@@ -16,6 +16,7 @@ from ultralytics.nn.checkpoint import (
     CheckpointError,
     copy_checkpoint,
     load_checkpoint,
+    load_network,
     read_safely,
     save_checkpoint,
     strip_checkpoint,
@@ -69,6 +70,15 @@ def test_same_network_comes_back(network, tmp_path):
     x = torch.rand(1, 3, 64, 96)
     assert torch.equal(back.network(x)[0], network(x)[0])
     assert not back.can_resume
+
+
+def test_a_network_by_the_name_that_users_write(network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint("a.pt", network, finished=True)
+    for name in ("a", "a.pt", tmp_path / "a.pt"):
+        assert torch.equal(load_network(name).state_dict()["model.0.conv.weight"], network.model[0].conv.weight)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint 'b\.pt'.*Nothing is downloaded"):
+        load_network("b.pt")
 
 
 def test_layout_of_the_file(network, tmp_path):

@@ -148,7 +148,7 @@ def tensor(count=4, key="0", offset=0, size=(4,), stride=(1,)):
         (tensor(key="7"), "no item named"),
         (Reference("storage", "float", "0", "cpu", 4), "outside the file"),
         (Reference("module", torch.FloatStorage, "0", "cpu", 4), "outside the file"),
-        (Calls(torch._utils._rebuild_parameter, "text", False, OrderedDict()), "no tensor but a str"),
+        (Calls(torch._utils._rebuild_parameter, "text", False, OrderedDict()), "not a tensor but a str"),
     ],
     ids=["tera view", "beyond the end", "before", "negative", "tera storage", "missing", "type", "kind", "text"],
 )
@@ -282,7 +282,7 @@ def test_no_file_and_no_archive(tmp_path):
         with pytest.raises(CheckpointError, match=r"before 1\.6"):
             read_safely(tmp_path / "old.pt")
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(CheckpointError, match="a text that begins"):
+    with pytest.raises(CheckpointError, match="a text file that begins"):
         read_safely(tmp_path / "text.pt")
 
 
@@ -465,5 +465,5 @@ def test_the_limits_leave_room_for_real_networks(tmp_path):
 )
 def test_texts_instead_of_a_checkpoint(text, tmp_path):
     (tmp_path / "a.pt").write_text(text)
-    with pytest.raises(CheckpointError, match=f"is a text that begins with '{text[:9]}.*web page"):
+    with pytest.raises(CheckpointError, match=f"is a text file that begins with '{text[:9]}.*web page"):
         load_checkpoint(tmp_path / "a.pt")

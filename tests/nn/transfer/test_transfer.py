@@ -423,7 +423,27 @@ def test_levels_meet_by_stride():
         assert torch.equal(target.model[-1].cv2[ours][2].weight, source.model[-1].cv2[theirs][2].weight)
 
 
+@pytest.mark.parametrize("row", [[[6, 3], 1, "v10Detect", ["nc"]], [-1, 1, "Classify", ["nc"]]], ids=lambda row: row[2])
+def test_every_class_layer_is_matched_by_name(tiny, row):
+    tiny["head"][3] = row
+    source, target = build(tiny, names="abc"), build(tiny, names="cab")
+    assert transfer_weights(source, target).classes == ["c", "a", "b"]
+    heads = source.model[-1], target.model[-1]
+    if row[2] == "Classify":
+        pairs = [[head.linear for head in heads]]
+    else:
+        pairs = [[head.one2one_cv3[i][-1] for head in heads] for i in range(2)]
+        pairs += [[head.cv3[i][-1] for head in heads] for i in range(2)]
+    for a, b in pairs:
+        assert torch.equal(b.weight, a.weight[[2, 0, 1]]) and torch.equal(b.bias, a.bias[[2, 0, 1]])
+
+
 # ---- ways in ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_old_name_of_the_report_lists_the_same_tensors(tiny):
+    report = transfer_weights(build(tiny), build(tiny))
+    assert report.carried == report.transferred and report.rows[0].carried == report.rows[0].transferred != []
 
 
 def test_load_logs_and_returns_the_report(tiny, monkeypatch):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ultralytics.nn.checkpoint.find import find_checkpoint
+from ultralytics.nn.checkpoint.pickled_types import CheckpointError
 from ultralytics.nn.checkpoint.reader import Checkpoint, load_checkpoint, load_network
-from ultralytics.nn.checkpoint.unpickle import CheckpointError, read_safely
+from ultralytics.nn.checkpoint.unpickle import read_safely
 from ultralytics.nn.checkpoint.writer import copy_checkpoint, save_checkpoint, strip_checkpoint
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ultralytics.nn.checkpoint.unpickle import CheckpointError, PickledObject
+from ultralytics.nn.checkpoint.pickled_types import CheckpointError, PickledObject
 from ultralytics.tasks import TASKS, task_of_model_class
 
 INTERFACE = (8, 3, 0)  # the version of ultralytics whose networks this package has

@@ -14,8 +14,9 @@ from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint import safetensors_file
 from ultralytics.nn.checkpoint.description import NetworkDescription, check_size
 from ultralytics.nn.checkpoint.find import find_checkpoint
+from ultralytics.nn.checkpoint.pickled_types import CheckpointError
 from ultralytics.nn.checkpoint.rebuild import rebuild_network
-from ultralytics.nn.checkpoint.unpickle import CheckpointError, read_safely
+from ultralytics.nn.checkpoint.unpickle import read_safely
 
 # what malformed records raise
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)

@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint.description import NetworkDescription, check_size
-from ultralytics.nn.checkpoint.unpickle import CheckpointError
+from ultralytics.nn.checkpoint.pickled_types import CheckpointError
 from ultralytics.nn.model_file import ModelFileError
 from ultralytics.nn.parser import is_known_module
 from ultralytics.tasks import task_of_model_class

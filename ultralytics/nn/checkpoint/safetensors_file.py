@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ultralytics.nn.checkpoint.unpickle import CheckpointError
+from ultralytics.nn.checkpoint.pickled_types import CheckpointError
 from ultralytics.utils.files import atomic_write
 
 SUFFIX = ".safetensors"
