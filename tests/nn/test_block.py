@@ -1,4 +1,4 @@
-"""Blocks: against the official package (golden figures), and what it cannot do: few channels, odd memory layouts."""
+"""Blocks of YOLOv8 and YOLO11: against official figures, and cases where 8.3.0 fails: few channels, memory layouts."""
 
 import copy
 
@@ -47,7 +47,7 @@ def test_gradient_memory_layout_and_half(recipe, i):
     with torch.no_grad():
         half = copy.deepcopy(block).bfloat16()(x.bfloat16())
         assert half.dtype == torch.bfloat16
-        # eight bits of mantissa through up to a dozen layers
+        # bfloat16 has eight bits of mantissa, and a block has up to a dozen layers
         assert (half.float() - expected).abs().max() < 0.05 * expected.abs().max() + 0.02
         if x.ndim == 4:
             other = copy.deepcopy(block).to(memory_format=torch.channels_last)
@@ -64,7 +64,7 @@ def test_c2f_by_split():
 
 
 def test_attention_by_hand():
-    """Every output point is a mean of v, weighted by the products of its q with all k."""
+    """The output at a location is a mean of v, weighted by the products of its q with all k."""
     torch.manual_seed(0)
     block = blocks.Attention(8, num_heads=2).double().eval()
     x = torch.randn(1, 8, 3, 2, dtype=torch.float64)
@@ -72,15 +72,15 @@ def test_attention_by_hand():
     mixed = torch.zeros(8, 6, dtype=torch.float64)
     for head in range(2):
         q, k, v = qkv[head, :2], qkv[head, 2:4], qkv[head, 4:]
-        for point in range(6):
-            weights = torch.exp(torch.stack([(q[:, point] * k[:, j]).sum() * 2**-0.5 for j in range(6)]))
-            mixed[4 * head : 4 * head + 4, point] = (v * weights).sum(1) / weights.sum()
+        for location in range(6):
+            weights = torch.exp(torch.stack([(q[:, location] * k[:, j]).sum() * 2**-0.5 for j in range(6)]))
+            mixed[4 * head : 4 * head + 4, location] = (v * weights).sum(1) / weights.sum()
     v = qkv[:, 4:].reshape(1, 8, 3, 2)
     torch.testing.assert_close(block(x), block.proj(mixed.reshape(1, 8, 3, 2) + block.pe(v)))
 
 
 @pytest.mark.parametrize(("c", "heads"), [(8, 1), (63, 1), (64, 1), (128, 2), (256, 4), (200, 2), (134, 2)])
-def test_psa_finds_a_number_of_heads(c, heads):
+def test_psa_number_of_heads(c, heads):
     # 8.3.0 divides by zero below 64 channels and fails at 200
     block = blocks.C2PSA(2 * c, 2 * c)
     assert block.m[0].attn.num_heads == heads
@@ -88,7 +88,7 @@ def test_psa_finds_a_number_of_heads(c, heads):
 
 
 @pytest.mark.parametrize("name", ["PSA", "C2PSA", "C2fPSA"])
-def test_psa_keeps_channels(name):
+def test_psa_needs_equal_channels(name):
     with pytest.raises(ValueError, match=f"{name} needs as many output as input channels, got c1=128, c2=256"):
         getattr(blocks, name)(128, 256)
 

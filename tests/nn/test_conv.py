@@ -15,9 +15,9 @@ from ultralytics.nn.modules.conv import Concat, Conv, DWConv, GhostConv, autopad
     [
         (1, None, 1, 0),
         (3, None, 1, 1),
-        (4, None, 1, 2),  # an even kernel pads the larger half
+        (4, None, 1, 2),  # the output of an even kernel is one larger
         (3, None, 2, 2),
-        (3, 0, 1, 0),  # given padding stays, zero included
+        (3, 0, 1, 0),  # explicit padding is returned, zero included
         ([3, 5], None, 1, [1, 2]),
         ((3, 5), None, 3, [3, 6]),
     ],
@@ -26,7 +26,7 @@ def test_autopad(k, p, d, expected):
     assert autopad(k, p, d) == expected
 
 
-def test_conv_is_convolution_normalisation_activation():
+def test_conv_is_convolution_normalization_activation():
     torch.manual_seed(0)
     block = Conv(3, 4, (3, 5), 2, d=2).eval()
     block.bn.running_mean.normal_()
@@ -38,20 +38,20 @@ def test_conv_is_convolution_normalisation_activation():
     assert block.conv.bias is None
 
 
-@pytest.mark.parametrize(("act", "kind"), [(True, nn.SiLU), (False, nn.Identity), (nn.ReLU(), nn.ReLU)])
-def test_activation_choice(act, kind):
-    assert type(Conv(1, 1, act=act).act) is kind
+@pytest.mark.parametrize(("act", "expected"), [(True, nn.SiLU), (False, nn.Identity), (nn.ReLU(), nn.ReLU)])
+def test_activation_choice(act, expected):
+    assert type(Conv(1, 1, act=act).act) is expected
 
 
 def test_default_activation_is_shared():
     assert Conv(1, 1).act is Conv(1, 2).act
-    assert Conv(1, 1).act.inplace is False  # in place costs a copy in training
+    assert Conv(1, 1).act.inplace is False  # in place needs a copy in training
     two = pickle.loads(pickle.dumps(copy.deepcopy(nn.Sequential(Conv(1, 1), Conv(1, 1)))))
     assert two[0].act is two[1].act
 
 
 @pytest.mark.parametrize(("c1", "c2", "groups"), [(6, 6, 6), (6, 9, 3), (4, 9, 1)])
-def test_depthwise_takes_as_many_groups_as_fit(c1, c2, groups):
+def test_depthwise_groups(c1, c2, groups):
     assert DWConv(c1, c2, 3).conv.groups == groups
 
 
@@ -74,6 +74,6 @@ def test_concat(dimension, shape):
     assert len(maps) == 2
 
 
-def test_concat_tells_its_channels():
+def test_concat_output_channels():
     assert Concat.out_channels([2, 3, 4], [1]) == 9
     assert Concat.out_channels(7, [1]) == 7

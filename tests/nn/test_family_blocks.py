@@ -9,11 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from ultralytics.nn import fuse
+from ultralytics.nn.modules import activation, conv, transformer
 from ultralytics.nn.modules import block as blocks
-from ultralytics.nn.modules import conv, transformer
 
-NUM_BLOCKS = 45
-FILES = {"conv": conv, "block": blocks, "transformer": transformer}
+NUM_BLOCKS = 46
+NUM_GUIDED = 6
+FILES = {"conv": conv, "block": blocks, "transformer": transformer, "activation": activation}
 
 
 def build(families, i):
@@ -24,6 +25,7 @@ def build(families, i):
 
 def test_table_is_complete(families, families_golden):
     assert len(families.BLOCKS) == len(families_golden["blocks"]) == NUM_BLOCKS
+    assert len(families.GUIDED) == len(families_golden["guided"]) == NUM_GUIDED
 
 
 @pytest.mark.parametrize("i", range(NUM_BLOCKS))
@@ -112,6 +114,22 @@ def test_focus_by_hand():
 def test_spatial_attention_kernel():
     with pytest.raises(ValueError, match="kernel size of spatial attention is 3 or 7, got 256"):
         conv.CBAM(8, 256)
+
+
+@pytest.mark.parametrize("i", range(NUM_GUIDED))
+def test_text_guided_blocks_equal_official(families, families_golden, i):
+    name, args, shapes = families.GUIDED[i]
+    expected = families_golden["guided"][i]
+    block = getattr(blocks, name)(*args)
+    assert families.keys_sha256(block) == expected["keys_sha256"]
+    output = families.guided_output(block, shapes)
+    assert output["shape"] == expected["output"]["shape"]
+    assert output["samples"] == pytest.approx(expected["output"]["samples"], rel=1e-5, abs=2e-5)
+
+
+def test_text_guided_block_needs_a_width_for_its_heads():
+    with pytest.raises(ValueError, match="got ec=128, c2=8, nh=1"):
+        blocks.MaxSigmoidAttnBlock(8, 8)
 
 
 def test_cb_fuse_equals_official(families, families_golden, assert_fingerprint):

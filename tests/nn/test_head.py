@@ -1,4 +1,4 @@
-"""The detection head: decoding by hand, the cache of anchors, dtypes; whole networks are in test_tasks.py."""
+"""The detection head: decoding by hand, cached anchors, dtypes; whole networks are in test_tasks.py."""
 
 import copy
 
@@ -46,17 +46,17 @@ def test_modes():
     head.export = True
     torch.testing.assert_close(head(x), y)
     head.train()
-    trained = head(x)  # batch statistics, so only the form is the same
-    assert [m.shape for m in trained] == [m.shape for m in raw]
+    training_output = head(x)  # batch statistics, so only the shapes are equal
+    assert [m.shape for m in training_output] == [m.shape for m in raw]
 
 
-def test_input_list_is_left_alone():
+def test_input_list_is_not_changed():
     x = maps()
     before = [m.clone() for m in x]
     for mode in (True, False):
-        given = list(x)
-        make_head().train(mode)(given)
-        assert all(a is b and torch.equal(a, c) for a, b, c in zip(given, x, before, strict=True))
+        levels = list(x)
+        make_head().train(mode)(levels)
+        assert all(a is b and torch.equal(a, c) for a, b, c in zip(levels, x, before, strict=True))
 
 
 @pytest.mark.parametrize("nc", [1, 2, 80])
@@ -70,11 +70,11 @@ def test_bias_start(nc):
 def test_anchors_follow_the_map_sizes_only():
     head = make_head()
     head(maps())
-    kept = head.anchors
+    cached = head.anchors
     head(maps(batch=3, seed=1))
-    assert head.anchors is kept  # the batch size does not matter
+    assert head.anchors is cached  # the batch size does not matter
     head(maps(((4, 3), (2, 2))))  # as many cells, but another shape
-    assert head.anchors is not kept
+    assert head.anchors is not cached
     assert head.anchors[:, 3].tolist() == [0.5, 1.5]
     head.double()
     assert head([m.double() for m in maps()])[0].dtype == torch.float64
@@ -101,8 +101,8 @@ def test_gradient_after_inference_mode():
 @pytest.mark.parametrize(
     ("dtype", "out", "pixels"),
     [
-        (torch.float16, torch.float16, 0.5),  # half a step of half precision at 600 pixels
-        (torch.bfloat16, torch.float32, 0.6),  # would be 2 pixels if the boxes were computed in bfloat16
+        (torch.float16, torch.float16, 0.5),  # half of the spacing of float16 at 600
+        (torch.bfloat16, torch.float32, 0.6),  # 2 pixels if the boxes were computed in bfloat16
     ],
 )
 def test_boxes_of_low_precision_maps(dtype, out, pixels):

@@ -23,7 +23,12 @@ TESTS = HERE.parent
 def main():
     torch.set_num_threads(1)
     scales()
-    for script in (TESTS / "utils" / "golden" / "make.py", TESTS / "nn" / "golden" / "make_networks.py"):
+    networks = TESTS / "nn" / "golden"
+    for script in (
+        TESTS / "utils" / "golden" / "make.py",
+        networks / "make_networks.py",
+        networks / "make_families.py",
+    ):
         subprocess.run([sys.executable, str(script)], check=True)
     if len(sys.argv) > 1:
         with tempfile.TemporaryDirectory() as folder:  # the package writes beside the data

@@ -72,6 +72,7 @@ BLOCKS = (  # file, class, arguments, input shape
     ("block", "HGBlock", [8, 4, 12, 3, 2, True], MAP),
     ("block", "HGBlock", [8, 4, 8, 5, 2, False, True], MAP),
     ("block", "Proto", [8, 6, 4], MAP),
+    ("activation", "AGLU", [], MAP),
     ("transformer", "TransformerEncoderLayer", [8, 16, 2], (2, 11, 8)),
     ("transformer", "AIFI", [8, 16, 2], (2, 8, 6, 6)),  # 8.3.0 mixes up the locations of maps that are not square
     ("transformer", "TransformerLayer", [8, 2], (11, 2, 8)),
@@ -89,6 +90,15 @@ HEADS = (  # class, arguments before the channels of the levels
     ("Pose", [1, [5, 2]]),
     ("OBB", [5, 1]),
     ("v10Detect", [5]),
+)
+TEXTS = (2, 3, 10)  # batch, texts, channels
+GUIDED = (  # class, arguments, shapes of the maps; the last input is TEXTS
+    ("MaxSigmoidAttnBlock", [8, 12, 3, 12, 10, True], MAP),
+    ("MaxSigmoidAttnBlock", [8, 8, 2, 8, 10], MAP),
+    ("C2fAttn", [8, 12, 2, 6, 2, 10, True], MAP),
+    ("ImagePoolingAttn", [16, [8, 6], 10, 2, 3, True], (MAP, (2, 6, 4, 5))),
+    ("ContrastiveHead", [], (2, 10, 5, 4)),
+    ("BNContrastiveHead", [10], (2, 10, 5, 4)),
 )
 FUSE = ((8, 9, 7), (12, 5, 4), (6, 17, 14))  # channels, rows, columns of the inputs of CBFuse
 
@@ -132,6 +142,17 @@ def fuse_inputs():
 
 
 @torch.no_grad()
+def guided_output(module, shapes):
+    """Fingerprint of the output of a block that takes one or several maps, and texts."""
+    maps = image(shapes) if isinstance(shapes[0], int) else [image(shape) for shape in shapes]
+    stir(module)
+    for key, parameter in module.named_parameters():
+        if key == "scale":
+            parameter.fill_(0.7)
+    return fingerprint(module(maps, image(TEXTS)))
+
+
+@torch.no_grad()
 def head_outputs(head):
     """Fingerprints of all outputs of a head, training and evaluation, square and rectangular."""
     stir(head)
@@ -163,10 +184,10 @@ def network_outputs(model):
 
 
 def main():
-    from ultralytics.nn.modules import block, conv, head, transformer
+    from ultralytics.nn.modules import activation, block, conv, head, transformer
 
-    files = {"block": block, "conv": conv, "transformer": transformer}
-    golden = {"blocks": [], "heads": [], "structure": {}, "outputs": {}}
+    files = {"block": block, "conv": conv, "transformer": transformer, "activation": activation}
+    golden = {"blocks": [], "guided": [], "heads": [], "structure": {}, "outputs": {}}
     for file, name, args, shape in BLOCKS:
         torch.manual_seed(0)
         module = getattr(files[file], name)(*args)
@@ -174,6 +195,10 @@ def main():
         with torch.no_grad():
             outputs = [fingerprint(y) for y in tensors(stir(module)(image(shape)))]
         golden["blocks"].append({"keys_sha256": keys_sha256(module), "start_sum": start_sum, "outputs": outputs})
+    for name, args, shapes in GUIDED:
+        torch.manual_seed(0)
+        module = getattr(block, name)(*args)
+        golden["guided"].append({"keys_sha256": keys_sha256(module), "output": guided_output(module, shapes)})
     golden["fuse"] = fingerprint(block.CBFuse([1, 0])(fuse_inputs()))
     for name, args in HEADS:
         torch.manual_seed(0)

@@ -1,7 +1,7 @@
 """The module that official checkpoints name for every block; pooling blocks, DFL and Proto are defined here.
 
-All other blocks are defined in files by subject (csp.py, elan.py, cib.py, psa.py, stages.py) and re-exported: pickles
-of ultralytics 8.3.0 and of this package name them `ultralytics.nn.modules.block.<class>`.
+All other blocks are defined in files by subject (csp.py, elan.py, cib.py, psa.py, stages.py, text.py) and re-exported:
+pickles of ultralytics 8.3.0 and of this package name them `ultralytics.nn.modules.block.<class>`.
 Feature maps are (B, C, H, W); A anchors.
 """
 
@@ -43,6 +43,13 @@ from ultralytics.nn.modules.elan import (
 )
 from ultralytics.nn.modules.psa import C2PSA, PSA, Attention, C2fPSA, PSABlock
 from ultralytics.nn.modules.stages import HGBlock, HGStem, ResNetBlock, ResNetLayer
+from ultralytics.nn.modules.text import (
+    BNContrastiveHead,
+    C2fAttn,
+    ContrastiveHead,
+    ImagePoolingAttn,
+    MaxSigmoidAttnBlock,
+)
 from ultralytics.nn.registry import register
 
 Silence = nn.Identity  # name in checkpoints of the first YOLOv9 conversions
@@ -52,6 +59,7 @@ _IMPORTED = (
     *(ELAN1, SPPELAN, AConv, ADown, CBFuse, CBLinear, RepBottleneck, RepC3, RepCSP, RepNCSPELAN4),
     *(CIB, C2fCIB, RepVGGDW, SCDown, C2PSA, PSA, Attention, C2fPSA, PSABlock),
     *(HGBlock, HGStem, ResNetBlock, ResNetLayer),
+    *(BNContrastiveHead, C2fAttn, ContrastiveHead, ImagePoolingAttn, MaxSigmoidAttnBlock),
 )
 for _cls in _IMPORTED:  # pickle writes a class by its __module__, and 8.3.0 reads checkpoints of this package
     _cls.__module__ = __name__
