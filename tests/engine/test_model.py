@@ -177,9 +177,9 @@ def test_data_with_more_classes_than_the_network(tiny_model, tiny_data):
 def test_weights_folder_and_missing_suffix(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / settings["weights_dir"]).mkdir()
-    target = tmp_path / settings["weights_dir"] / "mine.pt"
+    target = tmp_path / settings["weights_dir"] / "custom.pt"
     target.write_bytes(trained.read_bytes())
-    assert find_checkpoint("mine").resolve() == target
+    assert find_checkpoint("custom").resolve() == target
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_callbacks_reach_predictor_and_validator(trained, image_with_square):
     assert len(seen) == 2
 
 
-@pytest.mark.parametrize("given", ["nowhere.pt", "tiny.yaml"])
-def test_weights_that_are_missing_are_named_before_anything_starts(tiny_model, tiny_data, tmp_path, given):
-    with pytest.raises((FileNotFoundError, ValueError), match=f"{given}.*(Nothing is downloaded|holds no weights)"):
-        YOLO(tiny_model).train(data=str(tiny_data), pretrained=given, project=str(tmp_path / "r"), **CPU)
+@pytest.mark.parametrize("weights", ["nowhere.pt", "tiny.yaml"])
+def test_weights_that_are_missing_are_named_before_anything_starts(tiny_model, tiny_data, tmp_path, weights):
+    with pytest.raises((FileNotFoundError, ValueError), match=f"{weights}.*(Nothing is downloaded|holds no weights)"):
+        YOLO(tiny_model).train(data=str(tiny_data), pretrained=weights, project=str(tmp_path / "r"), **CPU)
     assert not (tmp_path / "r").exists()
 
 
@@ -269,6 +269,6 @@ def test_class_rows_that_load_brought_reach_the_trained_weights(trained, tiny_mo
     assert yolo.transfer_report.classes == [] and len(yolo.transfer_report.new) == 6
     still = {"optimizer": "SGD", "lr0": 0.0, "warmup_bias_lr": 0.0, "epochs": 1, "imgsz": 64, "val": False}
     yolo.train(data=str(tiny_data), project=str(tmp_path / "runs"), **still, **CPU)
-    theirs, ours = YOLO(trained).model, yolo.model
-    for a, b in zip(theirs.model[-1].cv3, ours.model[-1].cv3, strict=True):
+    source, network = YOLO(trained).model, yolo.model
+    for a, b in zip(source.model[-1].cv3, network.model[-1].cv3, strict=True):
         assert torch.equal(a[-1].weight, b[-1].weight) and torch.equal(a[-1].bias, b[-1].bias)

@@ -1,4 +1,4 @@
-"""Changes to built networks: merged normalisations, activations by name, settings of BatchNorm."""
+"""Changes to built networks: merged normalizations, activations by name, settings of BatchNorm."""
 
 import pytest
 import torch

@@ -90,7 +90,7 @@ def test_dfl_counts_as_a_convolution():
 
 # Multiply-adds of the added modules on maps of H × W, by hand from the formulas of their papers.
 ADDED = {
-    # offsets 9 * 4 -> 10 maps, 4 a sample of 5 points and 4 channels, 20 -> 6 mixed, 4 a normalised value
+    # offsets 9 * 4 -> 10 maps, 4 a sample of 5 points and 4 channels, 20 -> 6 mixed, 4 a normalized value
     "AKConv": (AKConv(4, 6, 5), lambda H, W: H * W * (36 * 10 + 4 * 20 + 20 * 6 + 4 * 6)),
     "AKConv, stride": (AKConv(4, 6, 3, 2), lambda H, W: (H * W // 4) * (36 * 6 + 4 * 12 + 12 * 6 + 4 * 6)),
     "AKConv, published": (AKConv(4, 2, 1, compat="published"), lambda H, W: H * W * (36 * 2 + 16 + 8 + 8)),
@@ -128,7 +128,7 @@ def test_volumes_count_by_formula():
     assert m.multiply_adds(tuple(x.shape), tuple(m(x).shape)) == voxels * (54 * 81 + 8 * 54 + 54)
 
 
-def test_what_counts_itself_is_counted_once_wherever_it_is():
+def test_a_module_with_its_own_count_is_counted_once():
     added, conv = AKConv(4, 4, 3), nn.Conv2d(4, 4, 1)
     alone, plain = (info.get_flops(nn.Sequential(m), 32) for m in (added, conv))
     assert info.get_flops(nn.Sequential(conv, nn.Sequential(added), conv), 32) == pytest.approx(alone + 2 * plain)
@@ -138,8 +138,8 @@ def test_networks_with_added_modules_count_their_parts():
     base, added = (DetectionModel(f"{name}.yaml", verbose=False) for name in ("yolov8n", "yolov8n-ACmix-P5"))
     m = added.model[22]  # on the coarsest map, 20 × 20 of 640 pixels
     extra = m.multiply_adds((1, 256, 20, 20), (1, 256, 20, 20))
-    found = added.info(verbose=False)[3] - base.info(verbose=False)[3]
-    assert found == pytest.approx(2e-9 * extra, rel=1e-6)
+    difference = added.info(verbose=False)[3] - base.info(verbose=False)[3]
+    assert difference == pytest.approx(2e-9 * extra, rel=1e-6)
 
 
 def test_rectangles_and_modules_that_need_a_large_map():
@@ -168,10 +168,10 @@ def test_counts_and_frozen_parameters():
 def test_log(tiny, monkeypatch):
     texts = []
     monkeypatch.setattr(LOGGER, "info", texts.append)
-    model = DetectionModel(tiny | {"yaml_file": "yolo-mine.yaml"}, verbose=False)
+    model = DetectionModel(tiny | {"yaml_file": "yolo-custom.yaml"}, verbose=False)
     layers, parameters, gradients, _ = model.info(detailed=True)
     assert texts[-1].startswith(
-        f"YOLO-mine summary: {layers} layers, {parameters:,} parameters, {gradients:,} gradients, "
+        f"YOLO-custom summary: {layers} layers, {parameters:,} parameters, {gradients:,} gradients, "
     )
     assert len(texts[0].splitlines()) == 1 + len(list(model.parameters()))
     row = next(line for line in texts[0].splitlines() if "7.dfl.conv.weight" in line)

@@ -16,7 +16,7 @@ from ultralytics.utils import LOGGER
 
 @pytest.fixture
 def logged(monkeypatch):
-    """Texts that the logger is given."""
+    """Texts that are logged."""
     texts = []
     for level in ("info", "warning"):
         monkeypatch.setattr(LOGGER, level, texts.append)
@@ -317,7 +317,7 @@ def test_further_arguments_are_scaled_by_the_width(tiny, added):
 
 
 def test_channels_may_be_a_list(tiny, added):
-    """A module with several outputs states a list; what reads it is given that list."""
+    """A module with several outputs states a list; its reader gets that list."""
 
     @added("c1, *args")
     class Split(nn.Module):

@@ -124,8 +124,8 @@ def test_nc_override_is_logged(tiny, monkeypatch, nc, lines):
 def test_activation_of_one_network(tiny):
     plain = copy.deepcopy(tiny)
     model = DetectionModel(tiny | {"activation": "nn.LeakyReLU(0.2)"}, verbose=False)
-    kinds = {type(m.act) for m in model.modules() if isinstance(m, Conv)}
-    assert kinds == {nn.LeakyReLU}
+    classes = {type(m.act) for m in model.modules() if isinstance(m, Conv)}
+    assert classes == {nn.LeakyReLU}
     assert model.model[0].act is model.model[1].act
     assert model.model[0].act.negative_slope == 0.2
     other = DetectionModel(plain, verbose=False)  # 8.3.0 would give it LeakyReLU too
@@ -221,7 +221,7 @@ def test_visualize_draws_the_layers(net, x, tmp_path):
     with torch.no_grad():
         net.predict(x, visualize=tmp_path / "maps")
     assert sorted(p.name for p in (tmp_path / "maps").iterdir())[:2] == ["layer0_Conv.png", "layer1_Conv.png"]
-    assert len(list((tmp_path / "maps").iterdir())) == 7  # the head's lists are no pictures
+    assert len(list((tmp_path / "maps").iterdir())) == 7  # the head's lists are not images
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
@@ -296,7 +296,7 @@ def test_load_takes_over_what_fits(tiny, recipe):
         if source.state_dict()[key].shape == tensor.shape:
             assert torch.equal(tensor, source.state_dict()[key].to(tensor.dtype)), key
     differing = [k for k in before if source.state_dict()[k].shape != before[k].shape]
-    assert differing == [f"model.7.cv3.{i}.2.{kind}" for i in (0, 1) for kind in ("weight", "bias")]
+    assert differing == [f"model.7.cv3.{i}.2.{name}" for i in (0, 1) for name in ("weight", "bias")]
     assert all(torch.equal(target.state_dict()[k], before[k]) for k in differing)
     assert (report.new, len(report.transferred)) == (differing, len(before) - 4)
 

@@ -1,1 +1,1 @@
-"""Networks: the blocks, the reader of model files, and what is done to a network once it is built."""
+"""Networks: layers and blocks, model files, checkpoints, weight transfer and inference copies."""

@@ -112,7 +112,7 @@ class BaseModel(nn.Module):
             return self._predict_augment(x)
         return self._predict_once(x, profile, visualize, embed)
 
-    def loss(self, batch: dict[str, Any], preds: Any = None) -> Any:
+    def loss(self, batch: dict[str, Any], preds: object = None) -> Any:
         """Loss of a batch, times its size, and its parts without gradient; needs `self.args` (box, cls, dfl gains)."""
         if self.criterion is None:
             self.criterion = self.init_criterion()
@@ -257,7 +257,7 @@ class BaseModel(nn.Module):
         return x
 
 
-def _log_time(m: Layer, x: Any) -> None:
+def _log_time(m: Layer, x: object) -> None:
     with torch.no_grad():
         start = time.perf_counter()
         for _ in range(PROFILE_RUNS):
@@ -268,7 +268,7 @@ def _log_time(m: Layer, x: Any) -> None:
     LOGGER.info(f"layer {m.i:>3} {ms:10.3f} ms {m.np:>11,} parameters  {m.type}")
 
 
-def _plot_features(m: Layer, x: Any, folder: bool | str | Path) -> None:
+def _plot_features(m: Layer, x: object, folder: bool | str | Path) -> None:
     from ultralytics.utils.plotting import plot_feature_maps  # matplotlib is needed on request only
 
     if isinstance(x, Tensor) and x.ndim == 4 and x.shape[2] > 1 and x.shape[3] > 1:

@@ -30,11 +30,11 @@ class Layer(Protocol):
     type: str
     np: int
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: object) -> Any:
         """Output for one map or a list of maps."""
 
 
-def layer_input(m: Layer, x: Any, outputs: Sequence[Any]) -> Any:
+def layer_input(m: Layer, x: object, outputs: Sequence[Any]) -> Any:
     """What a layer reads.
 
     Args:
@@ -78,8 +78,9 @@ def first_forward(model: nn.Module, layers: Sequence[Layer], content: Mapping[st
     return [_size(y) for y in outputs]
 
 
-def _layer_error(content: Mapping[str, Any], m: Layer, x: Any, problem: str) -> ModelFileError:
-    sources, maps = (m.f, x) if isinstance(m.f, list) else ([m.f], [x])
+def _layer_error(content: Mapping[str, Any], m: Layer, x: object, problem: str) -> ModelFileError:
+    sources = [m.f] if isinstance(m.f, int) else m.f
+    maps = x if isinstance(x, list) and not isinstance(m.f, int) else [x]
     inputs = ", ".join(f"{_source(m.i, f)} {_shape(y)}" for f, y in zip(sources, maps, strict=True))
     return row_error(
         content,

@@ -84,10 +84,10 @@ def _with_bias(conv: nn.Conv2d) -> nn.Conv2d:
     return nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]  # stored as tuples of any length
-        conv.stride,  # type: ignore[arg-type]
-        conv.padding,  # type: ignore[arg-type]
-        conv.dilation,  # type: ignore[arg-type]
+        _pair(conv.kernel_size),
+        _pair(conv.stride),
+        conv.padding if isinstance(conv.padding, str) else _pair(conv.padding),
+        _pair(conv.dilation),
         conv.groups,
         bias=True,
         padding_mode=conv.padding_mode,
@@ -108,6 +108,10 @@ def fuse_deconv_and_bn(deconv: nn.ConvTranspose2d, bn: nn.BatchNorm2d) -> nn.Con
     bias = bn.bias.float() + (before - bn.running_mean.float()) * scale
     fused.bias = nn.Parameter(bias.to(deconv.weight.dtype), requires_grad=False)
     return fused
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    return values[0], values[1]
 
 
 def _memory_format(weight: torch.Tensor) -> torch.memory_format:

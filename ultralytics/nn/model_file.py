@@ -165,7 +165,7 @@ def file_name(content: Mapping[str, Any]) -> str:
     return content.get("yaml_file") or "model (given as a dict)"
 
 
-def _checked_row(content: Mapping[str, Any], i: int, row: Any) -> Row:
+def _checked_row(content: Mapping[str, Any], i: int, row: object) -> Row:
     if not (isinstance(row, (list, tuple)) and len(row) == 4):
         raise row_error(content, i, "a row has four parts: [from, repeats, module, args]")
     f, n, module, args = row

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ class _RowBuilder:
             if x < len(args):
                 args[x] = self.scale.channels(args[x])
         c1: Channels = self.inputs[0] if len(self.inputs) == 1 else self.inputs
-        if isinstance(c1, list) and "c1" in entry.signature and entry.is_standard and not _states_channels(entry):
+        if isinstance(c1, list) and "c1" in entry.signature and entry.is_standard and not _channel_rule(entry):
             raise self._error(f"{self.name} takes one input; join several with a Concat row before it")
         c2 = self._out_channels(entry, c1, args)
         rest = args[1:] if "c2" in entry.signature else args
@@ -158,7 +158,7 @@ class _RowBuilder:
                 )
         return [self._value(a) for a in positional], {name: self._value(a) for name, a in options.items()}
 
-    def _value(self, arg: Any) -> Any:
+    def _value(self, arg: object) -> Any:
         # a text is one of the file's variables, else a Python literal ('None', '(3, 3)'), else itself ('nearest')
         if not isinstance(arg, str):
             return arg
@@ -176,13 +176,13 @@ class _RowBuilder:
             if not args or isinstance(args[0], bool) or not isinstance(args[0], int) or args[0] < 1:
                 raise self._error(f"{self.name} needs the number of its output channels first, such as [256, …]")
             return self.scale.channels(args[0])
-        if _states_channels(entry):
-            return entry.cls.out_channels(c1, args)  # type: ignore[attr-defined]
+        if rule := _channel_rule(entry):
+            return rule(c1, args)
         return c1 if isinstance(c1, int) else c1[0]
 
     def _warn_about_unused(self, entry: registry.Entry, rest: list[Any]) -> None:
         # no error: such files, and checkpoints made from them, run elsewhere
-        is_used = "*args" in entry.signature or _states_channels(entry) or entry.is_standard
+        is_used = "*args" in entry.signature or _channel_rule(entry) or entry.is_standard
         if rest and not is_used:
             LOGGER.warning(str(self._error(f"{self.name} takes no such arguments, {rest} is ignored; remove it")))
 
@@ -203,8 +203,10 @@ class _RowBuilder:
         return row_error(self.content, self.i, problem)
 
 
-def _states_channels(entry: registry.Entry) -> bool:
-    return callable(getattr(entry.cls, "out_channels", None))
+def _channel_rule(entry: registry.Entry) -> Callable[[Channels, list[Any]], Channels] | None:
+    """The class's own `out_channels(c1, args)`, if it has one."""
+    rule = getattr(entry.cls, "out_channels", None)
+    return rule if callable(rule) else None
 
 
 def _check_sources(content: Mapping[str, Any], i: int, sources: Sequence[int]) -> None:

@@ -144,8 +144,8 @@ for turn in range(int(sys.argv[1])):
     os.close(ready), os.close(started)
     back = load_checkpoint("a.pt")
     assert back.content["epoch"] > turn * 1000, "older than the last whole one"
-    ours = network.state_dict()
-    assert all(torch.equal(ours[k], v) for k, v in back.network.state_dict().items())
+    expected = network.state_dict()
+    assert all(torch.equal(expected[k], v) for k, v in back.network.state_dict().items())
     print(back.content["epoch"] - turn * 1000, len([f for f in os.listdir() if f.endswith(".tmp")]))
 """
 
@@ -260,7 +260,7 @@ def test_layouts_of_older_versions_are_read(prefix, network, as_class, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("dotted", "told"),
+    ("dotted", "message"),
     [
         ("ultralytics.nn.tasks.SegmentationModel", "segmentation network"),
         ("ultralytics.yolo.nn.tasks.PoseModel", "pose estimation"),
@@ -271,9 +271,9 @@ def test_layouts_of_older_versions_are_read(prefix, network, as_class, tmp_path)
         ("somewhere.Net", "somewhere.Net; this version reads DetectionModel"),
     ],
 )
-def test_networks_of_other_kinds_are_named(dotted, told, as_class, tmp_path):
+def test_other_networks_are_named(dotted, message, as_class, tmp_path):
     torch.save({"model": as_class(dotted)()}, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "a.pt")
 
 
@@ -291,7 +291,7 @@ def test_a_newer_version_with_known_layers_is_read(network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "read", "told"),
+    ("names", "expected", "num_warnings"),
     [
         (["红", "b"], {0: "红", 1: "b"}, False),
         ({"0": "红", "1": "b"}, {0: "红", 1: "b"}, False),
@@ -299,14 +299,14 @@ def test_a_newer_version_with_known_layers_is_read(network, tmp_path):
         ({-1: "x", 1: "b", 7: "y"}, {0: "0", 1: "b"}, True),
     ],
 )
-def test_every_class_gets_a_name(network, tmp_path, monkeypatch, names, read, told):
+def test_every_class_gets_a_name(network, tmp_path, monkeypatch, names, expected, num_warnings):
     """Names that do not suit the network would end a prediction much later."""
     texts = []
     monkeypatch.setattr(LOGGER, "warning", texts.append)
     vars(network)["names"] = names
     torch.save({"model": network}, tmp_path / "a.pt")
-    assert load_checkpoint(tmp_path / "a.pt").network.names == read
-    assert len(texts) == told
+    assert load_checkpoint(tmp_path / "a.pt").network.names == expected
+    assert len(texts) == num_warnings
 
 
 def test_weights_that_do_not_fit(network, tmp_path):

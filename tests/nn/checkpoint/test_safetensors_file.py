@@ -68,7 +68,7 @@ def test_a_running_training_is_kept_elsewhere(library, network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "named"),
+    ("metadata", "message"),
     [
         (None, "weights only"),
         ({"ultralytics": "{"}, "not JSON"),
@@ -79,9 +79,9 @@ def test_a_running_training_is_kept_elsewhere(library, network, tmp_path):
         ({"ultralytics": json.dumps({"format": 1, "names": {"a": "b"}})}, "damaged"),
     ],
 )
-def test_other_files_are_named(library, metadata, named, tmp_path):
+def test_other_files_are_named(library, metadata, message, tmp_path):
     library.save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata)
-    with pytest.raises(CheckpointError, match=named):
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "a.safetensors")
 
 

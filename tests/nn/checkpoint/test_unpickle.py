@@ -47,7 +47,7 @@ def good(tmp_path_factory, tiny_model_text):
 
 
 @pytest.mark.parametrize(
-    ("payload", "named"),
+    ("payload", "message"),
     [
         (Calls(os.system, "echo owned > owned"), "posix.system|nt.system"),
         (Calls(os.popen, "echo owned > owned"), "os.popen"),
@@ -71,16 +71,16 @@ def good(tmp_path_factory, tiny_model_text):
     ],
     ids=lambda x: getattr(getattr(x, "function", None), "__name__", None),
 )
-def test_calls_are_refused_by_name(payload, named, tmp_path, monkeypatch):
+def test_calls_are_refused_by_name(payload, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"model": payload}, "bad.pt")
-    with pytest.raises(CheckpointError, match=named):
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint("bad.pt")
     assert [p.name for p in tmp_path.iterdir()] == ["bad.pt"], "something was run"
 
 
 def test_a_call_hidden_among_weights_is_found(good, tmp_path, monkeypatch):
-    """The same inside an optimiser, and as a state that is set on a container."""
+    """The same inside an optimizer, and as a state that is set on a container."""
     monkeypatch.chdir(tmp_path)
     for hidden in (
         {"optimizer": {"state": [Calls(os.system, "echo owned > owned")]}},
@@ -138,23 +138,23 @@ def tensor(count=4, key="0", offset=0, size=(4,), stride=(1,)):
 
 
 @pytest.mark.parametrize(
-    ("obj", "named"),
+    ("obj", "message"),
     [
         (tensor(size=(2**40,), stride=(0,)), "size"),
         (tensor(offset=2), "out of bounds"),
         (tensor(offset=-9), "damaged"),
         (tensor(size=(-4,)), "damaged"),
         (tensor(count=2**40), "storage 0 should hold"),
-        (tensor(key="7"), "no item named"),
+        (tensor(key="7"), "no item message"),
         (Reference("storage", "float", "0", "cpu", 4), "outside the file"),
         (Reference("module", torch.FloatStorage, "0", "cpu", 4), "outside the file"),
         (Calls(torch._utils._rebuild_parameter, "text", False, OrderedDict()), "not a tensor but a str"),
     ],
-    ids=["tera view", "beyond the end", "before", "negative", "tera storage", "missing", "type", "kind", "text"],
+    ids=["tera view", "beyond the end", "before", "negative", "tera storage", "missing", "type", "tag", "text"],
 )
-def test_tensors_that_the_file_does_not_hold(obj, named, tmp_path):
+def test_tensors_that_the_file_does_not_hold(obj, message, tmp_path):
     archive(tmp_path / "bad.pt", stored({"model": obj}), **{"0": FOUR})
-    with pytest.raises(CheckpointError, match=named):
+    with pytest.raises(CheckpointError, match=message):
         read_safely(tmp_path / "bad.pt")
 
 
@@ -245,7 +245,7 @@ def test_zip_bombs(good, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("parts", "named"),
+    ("parts", "message"),
     [
         ({"a.txt": b"1"}, "no data.pkl"),
         ({"a/data.pkl": pickle.dumps({}), "a/byteorder": b"big"}, "big-endian"),
@@ -255,11 +255,11 @@ def test_zip_bombs(good, tmp_path):
     ],
     ids=["zip", "byte order", "empty pickle", "cut pickle", "list"],
 )
-def test_other_zip_files(parts, named, tmp_path):
+def test_other_zip_files(parts, message, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt", "w") as out:
         for name, data in parts.items():
             out.writestr(name, data)
-    with pytest.raises(CheckpointError, match=named):
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "a.pt")
 
 
@@ -379,7 +379,7 @@ def module_in_itself(network):
 
 
 @pytest.mark.parametrize(
-    ("change", "content", "named"),
+    ("change", "content", "message"),
     [
         (lambda n: vars(n).update(names={0: twice("a")}), {}, "more than 100000 values"),
         (lambda n: vars(n).update(names=twice("a")), {}, "more than 100000 values"),
@@ -407,8 +407,8 @@ def module_in_itself(network):
         (lambda n: n.yaml.update(ch=10**6), {}, "far more weights than the file holds"),
     ],
 )
-def test_descriptions_without_end(change, content, named, tmp_path):
-    with pytest.raises(CheckpointError, match=named) as error:
+def test_descriptions_without_end(change, content, message, tmp_path):
+    with pytest.raises(CheckpointError, match=message) as error:
         load_checkpoint(saved(tmp_path / "a.pt", change, **content))
     assert "a.pt" in str(error.value) and len(str(error.value)) < 2000
 

@@ -1,4 +1,4 @@
-"""YOLO(new.yaml).load(old.pt).train(...): what was given arrives as if it had been given with the data's classes."""
+"""YOLO(new.yaml).load(old.pt).train(...): all weights are used as if the classes of the data had been known."""
 
 from copy import deepcopy
 from types import SimpleNamespace
@@ -71,9 +71,9 @@ def class_layers(network):
 
 
 def assert_same(one, other, but=()):
-    ours, theirs = one.state_dict(), other.state_dict()
-    assert list(ours) == list(theirs)
-    different = {k for k in ours if not torch.equal(ours[k], theirs[k])}
+    result, from_source = one.state_dict(), other.state_dict()
+    assert list(result) == list(from_source)
+    different = {k for k in result if not torch.equal(result[k], from_source[k])}
     assert different <= set(but), different - set(but)
 
 
@@ -83,14 +83,14 @@ def test_class_rows_by_name_arrive(tiny, recipe, new, start, tmp_path, file_nc, 
     source = trained(tiny, recipe, OLD + [f"x{i}" for i in range(old_nc - len(OLD))])
     save_checkpoint(tmp_path / "old.pt", source, finished=True)
     network = start(new(file_nc).load(tmp_path / "old.pt"), DATA)
-    for ours, theirs in zip(class_layers(network), class_layers(source), strict=True):
+    for result, from_source in zip(class_layers(network), class_layers(source), strict=True):
         for row, name in ((0, "dog"), (2, "cat"), (3, "tree")):
-            assert torch.equal(ours.weight[row], theirs.weight[OLD.index(name), : ours.in_channels])
-            assert torch.equal(ours.bias[row], theirs.bias[OLD.index(name)])
+            assert torch.equal(result.weight[row], from_source.weight[OLD.index(name), : result.in_channels])
+            assert torch.equal(result.bias[row], from_source.bias[OLD.index(name)])
     # the same as by the option; new classes are random in both
     option = start(new(file_nc), DATA, pretrained=str(tmp_path / "old.pt"))
-    for ours, theirs in zip(class_layers(network), class_layers(option), strict=True):
-        for x in (ours, theirs):
+    for result, from_source in zip(class_layers(network), class_layers(option), strict=True):
+        for x in (result, from_source):
             x.weight.data[[1, 4]] = 0
             x.bias.data[[1, 4]] = 0
     assert_same(network, option)
@@ -100,11 +100,11 @@ def test_the_width_of_the_class_branch_survives_a_narrow_file(tiny, recipe, new,
     names = [f"class {i}" for i in range(HIDDEN)]
     source = trained(tiny, recipe, names)
     network = start(new(2).load(source), names[::-1])
-    state, theirs = network.state_dict(), source.state_dict()
-    assert state["model.7.cv3.0.0.conv.weight"].shape == theirs["model.7.cv3.0.0.conv.weight"].shape
-    rows = {f"model.7.cv3.{i}.2.{kind}" for i in range(2) for kind in ("weight", "bias")}
+    state, from_source = network.state_dict(), source.state_dict()
+    assert state["model.7.cv3.0.0.conv.weight"].shape == from_source["model.7.cv3.0.0.conv.weight"].shape
+    rows = {f"model.7.cv3.{i}.2.{name}" for i in range(2) for name in ("weight", "bias")}
     assert_same(network, source, but=rows)
-    assert all(torch.equal(state[k], theirs[k].flip(0)) for k in rows)
+    assert all(torch.equal(state[k], from_source[k].flip(0)) for k in rows)
 
 
 def test_two_sources_in_their_order(tiny, recipe, new, start):
@@ -112,17 +112,20 @@ def test_two_sources_in_their_order(tiny, recipe, new, start):
     second = trained(tiny, recipe, ["dog", "car", "bus"], seed=2)
     assert not torch.equal(class_layers(first)[0].bias[1], class_layers(second)[0].bias[0])
     network = start(new(7).load(first).load(second), ["car", "dog", "cat"])
-    for ours, a, b in zip(*map(class_layers, (network, first, second)), strict=True):
-        assert torch.equal(ours.bias, torch.stack((b.bias[1], b.bias[0], a.bias[0])))
+    for result, a, b in zip(*map(class_layers, (network, first, second)), strict=True):
+        assert torch.equal(result.bias, torch.stack((b.bias[1], b.bias[0], a.bias[0])))
     assert torch.equal(network.model[0].conv.weight, second.model[0].conv.weight), "the later one wins"
 
 
 def test_the_weights_of_a_checkpoint_come_first(tiny, recipe, start, tmp_path):
-    mine, theirs = trained(tiny, recipe, ["ant", "bee"], seed=1), trained(tiny, recipe, ["bee", "cat", "dog"], seed=2)
-    save_checkpoint(tmp_path / "mine.pt", mine, finished=True)
-    network = start(YOLO(tmp_path / "mine.pt").load(theirs), ["dog", "ant", "bee"])
-    for ours, a, b in zip(*map(class_layers, (network, mine, theirs)), strict=True):
-        assert torch.equal(ours.bias, torch.stack((b.bias[2], a.bias[0], b.bias[0])))
+    first, from_source = (
+        trained(tiny, recipe, ["ant", "bee"], seed=1),
+        trained(tiny, recipe, ["bee", "cat", "dog"], seed=2),
+    )
+    save_checkpoint(tmp_path / "first.pt", first, finished=True)
+    network = start(YOLO(tmp_path / "first.pt").load(from_source), ["dog", "ant", "bee"])
+    for result, a, b in zip(*map(class_layers, (network, first, from_source)), strict=True):
+        assert torch.equal(result.bias, torch.stack((b.bias[2], a.bias[0], b.bias[0])))
 
 
 def test_a_part_of_the_layers(tiny, recipe, new, start, put_in):
@@ -163,11 +166,11 @@ def test_changes_by_hand_arrive(tiny, recipe, new, start, edit, key):
     before = deepcopy(source.state_dict())
     yolo = new(9).load(source)
     edit(yolo.model)
-    wanted = yolo.model.state_dict()[key].clone()
-    assert not torch.equal(wanted, before[key])
+    expected = yolo.model.state_dict()[key].clone()
+    assert not torch.equal(expected, before[key])
     network = start(yolo, OLD[::-1])
-    rows = {f"model.7.cv3.{i}.2.{kind}" for i in range(2) for kind in ("weight", "bias")}
-    assert torch.equal(network.state_dict()[key], wanted)
+    rows = {f"model.7.cv3.{i}.2.{name}" for i in range(2) for name in ("weight", "bias")}
+    assert torch.equal(network.state_dict()[key], expected)
     assert_same(network, source, but=rows | {key})
     assert torch.equal(class_layers(network)[0].bias, class_layers(source)[0].bias.flip(0))
 
@@ -189,8 +192,8 @@ def test_edited_class_rows_win_and_unknown_ones_come_from_the_source(tiny, recip
         for layer in class_layers(yolo.model):
             layer.bias.copy_(torch.tensor([5.0, 6.0]))
     network = start(yolo, ["cat", "bird", "dog"])
-    for ours, theirs in zip(class_layers(network), class_layers(source), strict=True):
-        assert torch.equal(ours.bias, torch.stack((theirs.bias[0], torch.tensor(6.0), torch.tensor(5.0))))
+    for result, from_source in zip(class_layers(network), class_layers(source), strict=True):
+        assert torch.equal(result.bias, torch.stack((from_source.bias[0], torch.tensor(6.0), torch.tensor(5.0))))
 
 
 def test_pruned_weights_arrive(tiny, recipe, new, start):
@@ -230,20 +233,20 @@ def test_a_narrower_layer_arrives(tiny, recipe, new, start):
 def test_a_saved_file_says_which_classes_are_not_in_it(
     tiny, recipe, new, start, tmp_path, monkeypatch, nc, names, missing
 ):
-    told = []
-    monkeypatch.setattr(LOGGER, "warning", told.append)
+    texts = []
+    monkeypatch.setattr(LOGGER, "warning", texts.append)
     source, yolo = trained(tiny, recipe, OLD), new(nc)
     yolo.model.names = names or yolo.model.names
     file = yolo.load(source).save(tmp_path / "x")
-    assert [text.split(": ")[0] for text in told] == ([f"{file} holds no weights for {missing}"] if missing else [])
+    assert [text.split(": ")[0] for text in texts] == ([f"{file} holds no weights for {missing}"] if missing else [])
     save_checkpoint(tmp_path / "old.pt", source, finished=True)
     for network in (start(yolo, OLD), start(YOLO(file), OLD, pretrained=str(tmp_path / "old.pt"))):
         assert_same(network, source)  # both ways that the text names lead there
     if not missing:
         assert_same(start(YOLO(file), OLD), source)
-    told.clear()
+    texts.clear()
     yolo.reset_weights().save(tmp_path / "y")
-    assert not told
+    assert not texts
 
 
 def test_other_networks_are_not_mixed_up(tiny, recipe, new, start):

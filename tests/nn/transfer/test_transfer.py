@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from ultralytics.nn.transfer import transfer_weights
 from ultralytics.utils import LOGGER
 
-# Tensors in state_dict: a Conv has 6 (weight, and 5 of its normalisation), an AKConv 8 (the same, weight and bias of
+# Tensors in state_dict: a Conv has 6 (weight, and 5 of its normalization), an AKConv 8 (the same, weight and bias of
 # p_conv), an ACmix 12 (7 convolutions with 10 weights and biases, 2 rates), a D-LKA attention 12 (proj_1, proj_2 and
 # conv1 with bias, two deformable layers of 3). yolov8n has 355, yolo11n 499.
 SHIPPED = {
@@ -72,22 +72,22 @@ def test_every_counterpart_is_transferred(file, recipe):
         left,
     )
     assert {row.number for row in report.rows if row.new} == changed
-    theirs, ours = source.state_dict(), target.state_dict()
-    assert set(report.transferred) | set(report.new) == set(ours)
+    from_source, in_target = source.state_dict(), target.state_dict()
+    assert set(report.transferred) | set(report.new) == set(in_target)
     added = sorted(changed) if len(target.model) > len(source.model) else []  # these shift what follows
     for name in report.transferred:
         _, number, rest = name.split(".", 2)
         from_row = int(number) - sum(j < int(number) for j in added)
-        assert torch.equal(ours[name], theirs[f"model.{from_row}.{rest}"]), name
+        assert torch.equal(in_target[name], from_source[f"model.{from_row}.{rest}"]), name
 
 
 def test_a_file_with_other_classes():
     # 80 -> 2 classes: the branch has 80 -> 64 hidden channels; in each of 3 levels 15 tensors are cut (3 convolutions
-    # with 4 tensors of their normalisation), and the class layer, 2 tensors, knows none of the classes
+    # with 4 tensors of their normalization), and the class layer, 2 tensors, knows none of the classes
     report = transfer_weights(build("yolo11n"), build("yolo11n-AKConv"))
     assert (len(report.transferred), len(report.partly)) == (499 - 18 - 3 * 17, 3 * 15)
     assert [n for n in report.new if n.startswith("model.23")] == [
-        f"model.23.cv3.{i}.2.{kind}" for i in range(3) for kind in ("weight", "bias")
+        f"model.23.cv3.{i}.2.{name}" for i in range(3) for name in ("weight", "bias")
     ]
 
 
@@ -286,17 +286,17 @@ def test_classes_by_name(tiny, recipe):
     assert report.classes == ["Dog", "cat"]
     assert str(report).endswith("classes matched by name: Dog, cat; 3 in all")
     for level in range(2):
-        for kind in ("weight", "bias"):
-            key = f"model.7.cv3.{level}.2.{kind}"
-            ours, theirs = target.state_dict()[key], source.state_dict()[key]
-            assert torch.equal(ours[0], theirs[1]) and torch.equal(ours[2], theirs[0])
-            assert torch.equal(ours[1], before[key][1]), "a new class keeps its start"
-    ours, theirs = outputs(target, recipe), outputs(source, recipe)
-    torch.testing.assert_close(ours[:, [0, 1, 2, 3, 4, 6]], theirs[:, [0, 1, 2, 3, 5, 4]])
+        for name in ("weight", "bias"):
+            key = f"model.7.cv3.{level}.2.{name}"
+            in_target, from_source = target.state_dict()[key], source.state_dict()[key]
+            assert torch.equal(in_target[0], from_source[1]) and torch.equal(in_target[2], from_source[0])
+            assert torch.equal(in_target[1], before[key][1]), "a new class keeps its start"
+    in_target, from_source = outputs(target, recipe), outputs(source, recipe)
+    torch.testing.assert_close(in_target[:, [0, 1, 2, 3, 4, 6]], from_source[:, [0, 1, 2, 3, 5, 4]])
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours", "transferred"),
+    ("from_source", "in_target", "transferred"),
     [
         ("abc", None, "abc"),  # a new network takes the names too
         (None, "abc", "abc"),
@@ -306,22 +306,22 @@ def test_classes_by_name(tiny, recipe):
     ],
     ids=["no names", "names given later", "other order", "other classes", "numbers only"],
 )
-def test_which_class_rows_are_transferred(tiny, theirs, ours, transferred):
-    source, target = build(tiny, names=theirs), build(tiny, names=ours)
+def test_which_class_rows_are_transferred(tiny, from_source, in_target, transferred):
+    source, target = build(tiny, names=from_source), build(tiny, names=in_target)
     report = transfer_weights(source, target)
     assert "".join(report.classes) == transferred
     assert not report.partly and len(report.new) == (0 if transferred else 4)
-    assert "".join(target.names.values()) == (ours or theirs or "012")
+    assert "".join(target.names.values()) == (in_target or from_source or "012")
 
 
-@pytest.mark.parametrize(("ours", "rows"), [("aab", [0, 1, 2]), ("baa", [2, 0, 1]), ("aaa", [0, 1, 1])])
-def test_two_classes_of_one_name(tiny, recipe, ours, rows):
+@pytest.mark.parametrize(("in_target", "rows"), [("aab", [0, 1, 2]), ("baa", [2, 0, 1]), ("aaa", [0, 1, 1])])
+def test_two_classes_of_one_name(tiny, recipe, in_target, rows):
     """Going on with one's own names changes no row; of two of one name the first meets the first."""
-    source, target = recipe.stir(build(tiny, names="aab")), build(tiny, names=ours)
+    source, target = recipe.stir(build(tiny, names="aab")), build(tiny, names=in_target)
     transfer_weights(source, target)
-    theirs = source.model[-1].cv3[0][-1].bias
-    assert len(set(theirs.tolist())) == 3
-    assert torch.equal(target.model[-1].cv3[0][-1].bias, theirs[rows])
+    from_source = source.model[-1].cv3[0][-1].bias
+    assert len(set(from_source.tolist())) == 3
+    assert torch.equal(target.model[-1].cv3[0][-1].bias, from_source[rows])
 
 
 def test_numbers_are_no_names(tiny):
@@ -348,7 +348,7 @@ def digits(tiny, count, known=True):
 
 
 @pytest.mark.parametrize(
-    ("source", "ours", "rows"),
+    ("source", "in_target", "rows"),
     [
         # a data set of digits: its names are numbers, and in order those of a network without names
         (10, "01234", "01234"),
@@ -359,19 +359,19 @@ def digits(tiny, count, known=True):
     ],
 )
 @pytest.mark.parametrize("adopted", [False, True], ids=["trained", "after a load"])
-def test_digits_are_names_once_they_come_from_data(tiny, source, ours, rows, adopted):
+def test_digits_are_names_once_they_come_from_data(tiny, source, in_target, rows, adopted):
     network = digits(tiny, source)
     if adopted:  # a new network with as many classes takes the names, and knows that they are names
         network = build(tiny, nc=source)
         transfer_weights(digits(tiny, source), network)
-    target = named(build(tiny, names=ours, nc=len(ours)))
+    target = named(build(tiny, names=in_target, nc=len(in_target)))
     report = transfer_weights(network, target)
     assert "".join(report.classes) == rows
     for branch in target.model[-1].cv3:
-        transferred = {name: x - 100 for name, x in zip(ours, branch[-1].bias.tolist(), strict=True) if x > 50}
+        transferred = {name: x - 100 for name, x in zip(in_target, branch[-1].bias.tolist(), strict=True) if x > 50}
         assert transferred == {name: int(name) for name in rows}
-    told = f"classes matched by name: {', '.join(rows) or 'none'}; {len(ours)} in all"
-    assert (told in str(report)) == (len(rows) < len(ours))
+    line = f"classes matched by name: {', '.join(rows) or 'none'}; {len(in_target)} in all"
+    assert (line in str(report)) == (len(rows) < len(in_target))
 
 
 def test_digits_of_data_meet_the_numbers_of_a_network_without_names(tiny):
@@ -394,13 +394,13 @@ def test_names_are_known_from_a_file_of_training(tiny, tmp_path):
 def test_80_classes_become_3(recipe):
     source = recipe.stir(build("yolov8n"))
     source.names = {i: f"class {i}" for i in range(80)}
-    target = build("yolov8n", nc=3, names=["class 79", "mine", "class 16"])
+    target = build("yolov8n", nc=3, names=["class 79", "first", "class 16"])
     report = transfer_weights(source, target)
-    # 80 -> 64 hidden channels in three levels: weights and 4 tensors of two normalisations, and the class layer's two
+    # 80 -> 64 hidden channels in three levels: weights and 4 tensors of two normalizations, and the class layer's two
     assert len(report.partly) == 3 * (2 * 5 + 2) and not report.new
-    for ours, theirs in zip(target.model[-1].cv3, source.model[-1].cv3, strict=True):
-        assert torch.equal(ours[2].bias[[0, 2]], theirs[2].bias[[79, 16]])
-        assert torch.equal(ours[2].weight[[0, 2]], theirs[2].weight[[79, 16], :64])
+    for in_target, from_source in zip(target.model[-1].cv3, source.model[-1].cv3, strict=True):
+        assert torch.equal(in_target[2].bias[[0, 2]], from_source[2].bias[[79, 16]])
+        assert torch.equal(in_target[2].weight[[0, 2]], from_source[2].weight[[79, 16], :64])
 
 
 @pytest.mark.parametrize("legacy", [True, False])
@@ -419,8 +419,8 @@ def test_both_kinds_of_class_branch(tiny, legacy, recipe):
 def test_levels_meet_by_stride():
     source, target = build(tiny_scale("yolov8", nc=3)), build(tiny_scale("yolov8-p2", nc=3))
     transfer_weights(source, target)
-    for ours, theirs in ((1, 0), (2, 1), (3, 2)):
-        assert torch.equal(target.model[-1].cv2[ours][2].weight, source.model[-1].cv2[theirs][2].weight)
+    for in_target, from_source in ((1, 0), (2, 1), (3, 2)):
+        assert torch.equal(target.model[-1].cv2[in_target][2].weight, source.model[-1].cv2[from_source][2].weight)
 
 
 @pytest.mark.parametrize("row", [[[6, 3], 1, "v10Detect", ["nc"]], [-1, 1, "Classify", ["nc"]]], ids=lambda row: row[2])
@@ -457,7 +457,7 @@ def test_load_logs_and_returns_the_report(tiny, monkeypatch):
 
 def test_a_network_out_of_a_pickle_of_8_3_0(tiny, put_in):
     source = build(tiny)
-    del source._layer_sizes  # ours alone has it
+    del source._layer_sizes  # in_target alone has it
     target = build(put_in(tiny, 3, [-1, 1, "nn.Identity", []]))
     state = torch.random.get_rng_state()
     assert target.load(source, verbose=False).share == 1

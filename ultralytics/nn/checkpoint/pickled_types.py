@@ -49,7 +49,7 @@ class _Builder:
     def __init__(self, make: Callable[..., Any]) -> None:
         object.__setattr__(self, "_make", make)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: object) -> Any:
         return self._make(*args)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -66,7 +66,9 @@ def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[i
     return torch.as_strided(storage, size, stride, offset)
 
 
-def _tensor_of_type(storage: Tensor, offset: int, size: Any, stride: Any, *rest: Any) -> Tensor:
+def _tensor_of_type(
+    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: object
+) -> Tensor:
     # torch stores newer dtypes, such as uint16, as bytes; offset and strides count numbers of that dtype
     dtype = rest[2]
     if not isinstance(dtype, torch.dtype):
@@ -74,7 +76,7 @@ def _tensor_of_type(storage: Tensor, offset: int, size: Any, stride: Any, *rest:
     return _tensor(storage.view(dtype), offset, size, stride)
 
 
-def _parameter(data: Any, *_: object) -> Tensor:
+def _parameter(data: object, *_: object) -> Tensor:
     if not isinstance(data, Tensor):
         raise CheckpointError(f"it has a parameter that is not a tensor but a {type(data).__name__}")
     return data
