@@ -1,7 +1,7 @@
 """Labels: read and checked once, kept as flat arrays in a cache that notices changes.
 
 A bad image or a bad line (see data/label_parser.py) takes that image out of the dataset; images without a label file
-or with an empty one stay, as background. What was found is logged once, in a summary. Nothing in the dataset is
+or with an empty one stay, as background. The results are logged once, in a summary. Nothing in the dataset is
 written. The cache is in the user's settings folder; only images whose files changed (size or time) are read again.
 """
 
@@ -185,7 +185,7 @@ def _log_summary(table: LabelTable, folder: str, prefix: str) -> None:
         raise DatasetError(f"{folder}: none of the {bad_labels} label files is usable; the reasons are listed above.")
     if not len(table.cls):
         example = label_path(table.path(0))
-        LOGGER.warning("  no labels at all; the first was looked for at %s", example)
+        LOGGER.warning("  no labels at all; the first was expected at %s", example)
 
 
 # ------------------------------------------------------------------------------------------------------------ the cache
