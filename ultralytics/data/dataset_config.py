@@ -195,7 +195,7 @@ def _resolve(value: Any, root: Path, where: str) -> str | list[str] | None:
     if value is None or value == "" or value == []:
         return None
     if isinstance(value, (list, tuple)):
-        return [path for item in value if isinstance(path := _resolve(item, root, where), str)]
+        return [entry for item in value if isinstance(entry := _resolve(item, root, where), str)]
     if not isinstance(value, (str, Path)):
         raise DatasetError(f"{where} is {value!r}, but must be a folder, a .txt list, or a list of these.")
     path = (root / Path(value).expanduser()).resolve()
