@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from project import ROOT, copy_kit, python_path, run
+from project import ROOT, copy_train_folder, python_path, run
 
 PAGES = [
     p.relative_to(ROOT).as_posix()
@@ -60,7 +60,7 @@ def test_every_block_says_what_happens_to_it(page: str) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if any(b.runs for b in blocks(page))])
 def test_examples_run(page: str, tmp_path: Path) -> None:
     """A page's blocks run in their order: Python as one program (as a reader would paste it), then each shell block."""
-    project, env = copy_kit(tmp_path / "project"), python_path(tmp_path / "bin")
+    project, env = copy_train_folder(tmp_path / "project"), python_path(tmp_path / "bin")
     program = "\n\n".join(b.small() for b in blocks(page) if b.runs and b.language == "python")
     if program:
         (project / "example.py").write_text(program, encoding="utf-8")

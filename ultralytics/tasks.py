@@ -1,7 +1,7 @@
 """The table of tasks: everything the package knows about a task by name, and where its classes are.
 
 A row holds strings and plain facts only, so that reading the table imports neither torch nor a task's code; classes
-are imported when they are asked for. Adding a task is a folder in models/yolo and a row of `TASKS`.
+are imported when they are needed. Adding a task is a folder in models/yolo and a row of `_ROWS`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,16 @@ class Task:
     Attributes:
         name: what users write as `task=`.
         suffix: ending of the names of its model files, such as "-seg"; empty for detect.
-        heads: names of the head classes that end its model files; an added module that subclasses one registers its
-            own name with the task (see nn/registry.py).
+        heads: names of the head classes that end its model files; their subclasses belong to the task too.
         aliases: other names that old model files use for the head.
         package: module that exports the classes below.
         prefix: the classes are called `<prefix>Model` (in ultralytics.nn.tasks), `<prefix>Trainer`, `<prefix>Validator`
             and `<prefix>Predictor` (in `package`).
         labels: what a label file of the task holds.
         metric_keys: names of the task's metrics, in the order of the columns of results.csv.
+        description: what its networks are called in messages.
+        available: False for a task of 8.3.0 whose files are recognized, so that messages can name it, but whose
+            classes are not part of this version.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Task:
     labels: LabelSchema
     metric_keys: tuple[str, ...]
     aliases: tuple[str, ...] = ()
+    description: str = ""
+    available: bool = True
 
     @property
     def model_class(self) -> str:
@@ -70,26 +74,75 @@ class Task:
         return getattr(importlib.import_module(module), f"{self.prefix}{role.capitalize()}")
 
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        Task(
-            name="detect",
-            suffix="",
-            heads=("Detect",),
-            package="ultralytics.models.yolo.detect",
-            prefix="Detection",
-            labels=LabelSchema("box"),
-            metric_keys=("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)"),
-        ),
-    )
-}
-# tasks of 8.3.0 that have no row yet: their names are options, so that the error can say that they are missing
-OFFICIAL_TASKS = ("detect", "segment", "classify", "pose", "obb")
+def _metric_keys(*letters: str) -> tuple[str, ...]:
+    """Names of precision, recall and average precision for boxes (B), masks (M) and poses (P)."""
+    figures = ("precision", "recall", "mAP50", "mAP50-95")
+    return tuple(f"metrics/{figure}({letter})" for letter in letters for figure in figures)
+
+
+_ROWS = (
+    Task(
+        name="detect",
+        suffix="",
+        heads=("Detect", "v10Detect"),
+        package="ultralytics.models.yolo.detect",
+        prefix="Detection",
+        labels=LabelSchema("box"),
+        metric_keys=_metric_keys("B"),
+        description="a detection network",
+    ),
+    Task(
+        name="segment",
+        suffix="-seg",
+        heads=("Segment",),
+        package="ultralytics.models.yolo.segment",
+        prefix="Segmentation",
+        labels=LabelSchema("polygon"),
+        metric_keys=_metric_keys("B", "M"),
+        description="a segmentation network",
+        available=False,
+    ),
+    Task(
+        name="classify",
+        suffix="-cls",
+        heads=("Classify",),
+        aliases=("classifier", "cls", "fc"),
+        package="ultralytics.models.yolo.classify",
+        prefix="Classification",
+        labels=LabelSchema("class"),
+        metric_keys=("metrics/accuracy_top1", "metrics/accuracy_top5"),
+        description="a classification network",
+        available=False,
+    ),
+    Task(
+        name="pose",
+        suffix="-pose",
+        heads=("Pose",),
+        package="ultralytics.models.yolo.pose",
+        prefix="Pose",
+        labels=LabelSchema("keypoints", (17, 3)),
+        metric_keys=_metric_keys("B", "P"),
+        description="a pose estimation network",
+        available=False,
+    ),
+    Task(
+        name="obb",
+        suffix="-obb",
+        heads=("OBB",),
+        package="ultralytics.models.yolo.obb",
+        prefix="OBB",
+        labels=LabelSchema("oriented_box"),
+        metric_keys=_metric_keys("B"),
+        description="a network for oriented boxes",
+        available=False,
+    ),
+)
+OFFICIAL_TASKS: tuple[str, ...] = tuple(task.name for task in _ROWS)
+TASKS: dict[str, Task] = {task.name: task for task in _ROWS if task.available}
 
 
 def get_task(name: str, source: str = "") -> Task:
-    """The row of a task.
+    """The row of a task that this version has.
 
     Args:
         name: the task.
@@ -106,14 +159,21 @@ def get_task(name: str, source: str = "") -> Task:
 
 
 def task_of_head(names: Iterable[str]) -> Task | None:
-    """The task whose head is called by one of `names`, any case; None if no task has such a head."""
-    wanted = {name.lower() for name in names}
-    for task in TASKS.values():
-        if wanted & {name.lower() for name in (*task.heads, *task.aliases)}:
-            return task
-    return None
+    """The task of a head, available or not; None if no task has such a head.
+
+    Args:
+        names: names of the head in order of preference, such as those of its class and then of its base classes; any
+            case.
+    """
+    tasks = {head.lower(): task for task in _ROWS for head in (*task.heads, *task.aliases)}
+    return next((tasks[name.lower()] for name in names if name.lower() in tasks), None)
 
 
 def task_of_model_class(name: str) -> Task | None:
-    """The task whose network class is called `name`, as a checkpoint records it."""
-    return next((task for task in TASKS.values() if task.model_class == name), None)
+    """The task, available or not, whose network class is called `name`, as a checkpoint records it."""
+    return next((task for task in _ROWS if task.model_class == name), None)
+
+
+def task_of_file_name(stem: str) -> Task | None:
+    """The task, available or not, whose suffix a file's name without its extension contains; None without suffix."""
+    return next((task for task in _ROWS if task.suffix and task.suffix in stem), None)

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from ultralytics import YOLO
-from ultralytics.engine.model import find_checkpoint
-from ultralytics.nn.checkpoint import read_safely, save_checkpoint
+from ultralytics.nn.checkpoint import find_checkpoint, read_safely, save_checkpoint
 from ultralytics.utils import coco
 from ultralytics.utils.settings import settings
 
@@ -27,7 +26,7 @@ def trained(tiny_data, tiny_model_text, tmp_path_factory):
 
 
 @pytest.fixture
-def picture():
+def image_with_square():
     image = np.full((64, 96, 3), 115, np.uint8)
     image[10:34, 20:44] = 250
     return image
@@ -37,23 +36,23 @@ def boxes(result):
     return result.boxes.data.clone()
 
 
-def test_a_trained_model_finds_the_square(trained, picture):
+def test_a_trained_model_finds_the_square(trained, image_with_square):
     yolo = YOLO(trained)
     assert yolo.names == {0: "bright", 1: "dark"} and yolo.task == "detect"
-    (result,) = yolo.predict(picture, imgsz=96, verbose=False, device="cpu")
+    (result,) = yolo.predict(image_with_square, imgsz=96, verbose=False, device="cpu")
     best = result.boxes[int(result.boxes.conf.argmax())]
     assert int(best.cls) == 0
     np.testing.assert_allclose(best.xyxy[0].numpy(), [20, 10, 44, 34], atol=5)
 
 
-def test_calls_do_not_leak(trained, picture):
+def test_calls_do_not_leak(trained, image_with_square):
     yolo = YOLO(trained)
     before = {k: v.clone() for k, v in yolo.model.state_dict().items()}
-    plain = boxes(yolo(picture, imgsz=96, verbose=False, device="cpu")[0])
-    assert len(yolo(picture, imgsz=96, verbose=False, device="cpu", conf=0.99)[0]) <= len(plain)
-    vectors = yolo.embed(picture, imgsz=96, device="cpu", verbose=False)
+    plain = boxes(yolo(image_with_square, imgsz=96, verbose=False, device="cpu")[0])
+    assert len(yolo(image_with_square, imgsz=96, verbose=False, device="cpu", conf=0.99)[0]) <= len(plain)
+    vectors = yolo.embed(image_with_square, imgsz=96, device="cpu", verbose=False)
     assert vectors[0].ndim == 1
-    assert torch.equal(boxes(yolo(picture, imgsz=96, verbose=False, device="cpu")[0]), plain)
+    assert torch.equal(boxes(yolo(image_with_square, imgsz=96, verbose=False, device="cpu")[0]), plain)
     after = yolo.model.state_dict()
     assert list(before) == list(after), "predicting must not fuse the user's network"
     assert all(torch.equal(before[k], after[k]) for k in before)
@@ -84,7 +83,7 @@ def test_cocos_figures_are_with_the_metrics(trained, tmp_path):
     metrics = yolo.val(project=str(tmp_path), save_json=True, **CPU)
     written = (json.loads((tmp_path / "val" / f"{x}.json").read_text()) for x in ("instances", "predictions"))
     assert metrics.coco == pytest.approx(coco.evaluate(*written), nan_ok=True)
-    assert list(metrics.coco) == list(coco.FIGURES)
+    assert list(metrics.coco) == list(coco.METRICS)
     assert metrics.coco["AP50"] == pytest.approx(metrics.box.map50, abs=0.05) and metrics.coco["APsmall"] > 0.1
     plain = yolo.val(**CPU)
     assert plain.coco == {} and plain.results_dict == metrics.results_dict
@@ -96,13 +95,13 @@ def test_rectangular_and_square_validation_agree(trained):
     assert rect == pytest.approx(square, abs=0.1) and rect > 0
 
 
-def test_save_and_load_predict_the_same(trained, picture, tmp_path):
+def test_save_and_load_predict_the_same(trained, image_with_square, tmp_path):
     yolo = YOLO(trained)
     path = yolo.save(tmp_path / "copy.pt")
     again = YOLO(path)
     assert torch.equal(
-        boxes(again(picture, imgsz=96, verbose=False, device="cpu")[0]),
-        boxes(yolo(picture, imgsz=96, verbose=False, device="cpu")[0]),
+        boxes(again(image_with_square, imgsz=96, verbose=False, device="cpu")[0]),
+        boxes(yolo(image_with_square, imgsz=96, verbose=False, device="cpu")[0]),
     )
     assert again.overrides["imgsz"] == 64 and again.names == yolo.names
 
@@ -170,7 +169,7 @@ def test_names_may_be_set_by_hand(tiny_model, tiny_data, tmp_path, names):
 def test_data_with_more_classes_than_the_network(tiny_model, tiny_data):
     tiny_model.write_text(tiny_model.read_text().replace("nc: 2", "nc: 1"))
     model, args = YOLO(tiny_model), {"data": str(tiny_data), "imgsz": 64, **CPU}
-    with pytest.raises(ValueError, match=r"data\.yaml have the class 1, the network knows only 1 \(0\)"):
+    with pytest.raises(ValueError, match=r"data\.yaml have the class 1, the network has only 1 \(0\)"):
         model.val(**args)
     assert model.val(classes=[0], **args) is model.metrics
 
@@ -204,16 +203,16 @@ def test_other_tasks_are_named(tiny_model):
         YOLO(tiny_model, task="pose")
 
 
-def test_callbacks_reach_predictor_and_validator(trained, picture):
+def test_callbacks_reach_predictor_and_validator(trained, image_with_square):
     yolo = YOLO(trained)
     seen = []
     yolo.add_callback("on_predict_end", lambda p: seen.append(type(p).__name__))
     yolo.add_callback("on_val_end", lambda v: seen.append(type(v).__name__))
-    yolo(picture, imgsz=96, verbose=False, device="cpu")
+    yolo(image_with_square, imgsz=96, verbose=False, device="cpu")
     yolo.val(**CPU)
     assert seen == ["DetectionPredictor", "DetectionValidator"]
     yolo.reset_callbacks()
-    yolo(picture, imgsz=96, verbose=False, device="cpu")
+    yolo(image_with_square, imgsz=96, verbose=False, device="cpu")
     assert len(seen) == 2
 
 
@@ -228,7 +227,7 @@ def test_weights_of_another_object(trained, tiny_model):
     one, other = YOLO(trained), YOLO(tiny_model)
     other.load(one)
     assert torch.equal(one.model.model[0].conv.weight, other.model.model[0].conv.weight)
-    assert other.carried.share == 1 and other.names == one.names
+    assert other.transfer_report.share == 1 and other.carried is other.transfer_report and other.names == one.names
 
 
 @pytest.mark.parametrize(
@@ -267,7 +266,7 @@ def test_class_rows_that_load_brought_reach_the_trained_weights(trained, tiny_mo
     path = tmp_path / "five.yaml"
     path.write_text(tiny_model.read_text().replace("nc: 2", "nc: 5"))
     yolo = YOLO(path).load(trained)
-    assert yolo.carried.classes == [] and len(yolo.carried.new) == 6
+    assert yolo.transfer_report.classes == [] and len(yolo.transfer_report.new) == 6
     still = {"optimizer": "SGD", "lr0": 0.0, "warmup_bias_lr": 0.0, "epochs": 1, "imgsz": 64, "val": False}
     yolo.train(data=str(tiny_data), project=str(tmp_path / "runs"), **still, **CPU)
     theirs, ours = YOLO(trained).model, yolo.model

@@ -1,7 +1,9 @@
 """What the tests of the networks share: the official package's figures, their recipe, and a network of a few layers."""
 
+import importlib
 import importlib.util
 import json
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -59,6 +61,22 @@ def recipe():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def families():
+    """The script that made the golden figures of all families, see golden/make_families.py."""
+    sys.path.insert(0, str(GOLDEN))  # it imports the script beside it
+    try:
+        return importlib.import_module("make_families")
+    finally:
+        sys.path.remove(str(GOLDEN))
+
+
+@pytest.fixture(scope="session")
+def families_golden():
+    """What the official package computed for all families."""
+    return json.loads((GOLDEN / "families.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def example_row(name):
             f'row, usage="[-1, 1, {name}, [256]]", or, if it does not take maps (B, C, H, W), add it to BY_HAND in '
             "tests/nn/registry.py"
         )
-    sources = row[0][:HEAD_LEVELS] if "ch" in registered()[name].feed else row[0]
+    sources = row[0][:HEAD_LEVELS] if "ch" in registered()[name].signature else row[0]
     return [sources, row[1], name, row[3]]
 
 

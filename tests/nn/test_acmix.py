@@ -124,5 +124,5 @@ def test_a_nan_stays_near():
 
 def test_model_files_know_it():
     assert lookup("ACmix").cls is ACmix
-    assert lookup("ACmix").feed == ("c1", "c1", "*args")
+    assert lookup("ACmix").signature == ("c1", "c1", "*args")
     assert C2f_ACmix(8, 16, 2, True)(torch.randn(2, 8, 6, 5)).shape == (2, 16, 6, 5)

@@ -258,7 +258,7 @@ def test_wild_offsets_do_not_read_outside(wild, dtype, compat):
 
 def test_model_files_know_it():
     assert lookup("AKConv").cls is lookup("LDConv").cls is AKConv
-    assert lookup("AKConv").feed == ("c1", "c2", "*args")
+    assert lookup("AKConv").signature == ("c1", "c2", "*args")
     block = C2f_AKConv(8, 8, 2, True)
     assert [type(b.cv2) for b in block.m] == [AKConv, AKConv]
     assert block(torch.randn(1, 8, 6, 5)).shape == (1, 8, 6, 5)
@@ -273,7 +273,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def kernels():
     """AKConv is computed by the kernels, except where a test asks for PyTorch."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    if DEVICE == "cpu" and (reason := backends._not_interpreted()):
+    if DEVICE == "cpu" and (reason := backends.interpreter_missing()):
         pytest.skip(reason)
     with use_backend("triton"):
         yield

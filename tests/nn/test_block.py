@@ -89,12 +89,12 @@ def test_psa_finds_a_number_of_heads(c, heads):
 
 @pytest.mark.parametrize("name", ["PSA", "C2PSA", "C2fPSA"])
 def test_psa_keeps_channels(name):
-    with pytest.raises(ValueError, match=f"{name} keeps the channel count, but 128 channels come in and 256"):
+    with pytest.raises(ValueError, match=f"{name} needs as many output as input channels, got c1=128, c2=256"):
         getattr(blocks, name)(128, 256)
 
 
 def test_attention_heads_must_divide():
-    with pytest.raises(ValueError, match="10 channels cannot be shared by 4 attention heads"):
+    with pytest.raises(ValueError, match="10 channels cannot be divided among 4 attention heads"):
         blocks.Attention(10, 4)
 
 

@@ -160,13 +160,13 @@ def test_wild_offsets_do_not_read_outside(wild):
 
 
 @pytest.mark.parametrize(
-    ("name", "cls", "feed"),
+    ("name", "cls", "signature"),
     [
         ("deformable_LKA_Attention", deformable_LKA_Attention, ("c1",)),
         ("deformable_LKA", deformable_LKA, ("c1",)),
         ("C2f_DLKA", C2f_DLKA, ("c1", "c2", "n", "*args")),
     ],
 )
-def test_model_files_know_it(name, cls, feed):
+def test_model_files_know_it(name, cls, signature):
     assert lookup(name).cls is cls
-    assert lookup(name).feed == feed
+    assert lookup(name).signature == signature

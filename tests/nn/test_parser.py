@@ -7,15 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from ultralytics.nn import registry
-from ultralytics.nn.parser import (
-    ModelFileError,
-    guess_model_scale,
-    known_names,
-    parse_model,
-    read_activation,
-    yaml_model_load,
-)
+from ultralytics.nn import registry, tasks
+from ultralytics.nn.model_file import ModelFileError, guess_model_scale, read_activation, yaml_model_load
+from ultralytics.nn.parser import is_known_module, parse_model
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 
@@ -30,11 +24,10 @@ def logged(monkeypatch):
 
 
 @pytest.fixture
-def added(monkeypatch):
-    """A registry with modules of this test file only."""
-    monkeypatch.setattr(registry, "_REGISTRY", {})
-    monkeypatch.setattr(registry, "_shipped_loaded", True)
-    return registry.register
+def added():
+    """The decorator `register`; what it registers is removed after the test."""
+    with registry.temporary():
+        yield registry.register
 
 
 # ---- names and scales ------------------------------------------------------------------------------------------------
@@ -82,7 +75,7 @@ def test_first_scale_is_the_fallback(logged):
     assert d["scale"] == ""
     layers, _ = parse_model(d, 3, verbose=False)
     assert layers[0].conv.out_channels == 16
-    assert "'n' is taken" in logged[0]
+    assert "using 'n'" in logged[0]
 
 
 def test_multiples_without_scales(tiny):
@@ -175,7 +168,7 @@ def test_class_branch(tiny, rows, key, legacy):
     assert parse_model(tiny, 3, verbose=False)[0][-1].legacy is legacy
 
 
-def test_texts_become_values(tiny):
+def test_text_arguments_become_values(tiny):
     tiny["backbone"][1] = [-1, 1, "Conv", [16, "(3, 3)", 2, "None"]]
     tiny["head"][0] = [-1, 1, "nn.Upsample", ["None", 2, "nearest"]]
     layers, _ = parse_model(tiny, 3, verbose=False)
@@ -205,7 +198,7 @@ def test_repeats_of_a_module_without_n(tiny):
     assert layers[0].type == "ultralytics.nn.modules.conv.Conv"
 
 
-def test_log_has_a_line_a_layer(tiny, logged):
+def test_log_has_one_line_per_layer(tiny, logged):
     parse_model(tiny, 3)
     assert len(logged) == 9
     assert "[16, 16, 1, True]" in logged[3]
@@ -214,11 +207,11 @@ def test_log_has_a_line_a_layer(tiny, logged):
 # ---- registered modules ----------------------------------------------------------------------------------------------
 
 
-def test_feeds_of_registered_modules(tiny, added):
+def test_signatures_of_registered_modules(tiny, added):
     class Records(nn.Identity):
         def __init__(self, *args):
             super().__init__()
-            self.given = args
+            self.arguments = args
 
     @added("c1, c2, n, *args")
     class Wide(Records): ...
@@ -227,7 +220,7 @@ def test_feeds_of_registered_modules(tiny, added):
     class Same(Records): ...
 
     @added("c1")
-    class Told(Records):
+    class StatesChannels(Records):
         @staticmethod
         def out_channels(c1, args):
             return 2 * sum(c1) + args[0]
@@ -236,19 +229,20 @@ def test_feeds_of_registered_modules(tiny, added):
         [-1, 1, "Conv", [8]],
         [-1, 4, "Wide", [20, 5]],
         [-1, 2, "Same", [7]],
-        [[-1, 0], 1, "Told", [1]],
+        [[-1, 0], 1, "StatesChannels", [1]],
     ]
     tiny["head"] = [[3, 1, "Detect", ["nc"]]]
     layers, _ = parse_model(tiny | {"depth_multiple": 0.5}, 3, verbose=False)
-    assert layers[1].given == (8, 24, 2, 5)
-    assert layers[2].given == (24, 7)  # round(2 * 0.5) = 1 copy
-    assert layers[3].given == ([24, 8],)
+    assert layers[1].arguments == (8, 24, 2, 5)
+    assert layers[2].arguments == (24, 7)  # round(2 * 0.5) = 1 copy
+    assert layers[3].arguments == ([24, 8],)
     assert layers[4].cv2[0][0].conv.in_channels == 65
     assert layers[1].type.endswith("Wide")
-    assert {"Wide", "Same", "Told", "Conv"} <= set(known_names())
+    assert all(map(is_known_module, ("Wide", "Same", "StatesChannels", "Conv", "nn.Identity")))
+    assert not is_known_module("Narrow")
 
 
-def test_arguments_by_name_come_last(tiny, put_in, logged):
+def test_keyword_arguments_come_last(tiny, put_in, logged):
     row = [-1, 2, "AKConv", [16, 2, {"shape": [[0, 0], [1, 1.5]], "offset_lr": 0.1, "compat": "None", "bias": True}]]
     content = put_in(tiny, 3, row)
     before = deepcopy(content)
@@ -263,7 +257,7 @@ def test_arguments_by_name_come_last(tiny, put_in, logged):
     assert layers[3].num_param == 5
 
 
-def test_arguments_by_name_of_a_model_file(tmp_path, tiny_model_text):
+def test_keyword_arguments_of_a_model_file(tmp_path, tiny_model_text):
     file = tmp_path / "net.yaml"
     text = tiny_model_text.replace("Conv, [128, 3, 2]]", "AKConv, [128, 3, 2, {shape: cross, offset_lr: 0.1}]]", 1)
     file.write_text(text, encoding="utf-8")
@@ -273,11 +267,82 @@ def test_arguments_by_name_of_a_model_file(tmp_path, tiny_model_text):
     assert again.model[2].offset_lr == 0.1
 
 
-def test_standard_names_win(tiny, added):
-    @added("c1", names=("Conv",))
-    class Impostor(nn.Identity): ...
+def test_names_of_standard_modules_are_taken(added):
+    with pytest.raises(registry.RegistryError, match=r"'Conv' is already registered by ultralytics\.nn\.modules\.conv"):
 
-    assert parse_model(tiny, 3, verbose=False)[0][0].type == "ultralytics.nn.modules.conv.Conv"
+        @added("c1", names=("Conv",))
+        class Other(nn.Identity): ...
+
+
+@pytest.mark.parametrize("name", ["nn.Conv2d", "Conv"])
+def test_keyword_arguments_are_for_added_modules(tiny, name):
+    tiny["backbone"][1] = [-1, 1, name, [8, 16, {"bias": True}]]
+    with pytest.raises(ModelFileError, match=rf"layer 1 .*{name} takes positional arguments only; keyword arguments"):
+        parse_model(tiny, 3, verbose=False)
+
+
+def test_a_class_set_in_the_namespace_of_tasks_is_found(tiny, monkeypatch):
+    """As scripts for 8.3.0 do it: arguments as written, channels kept, or the replaced class's signature."""
+
+    class MyBlock(nn.Conv2d): ...
+
+    class MyC2f(nn.Module):
+        def __init__(self, c1, c2, n, shortcut=False):
+            super().__init__()
+            self.arguments, self.conv = (c1, c2, n, shortcut), nn.Conv2d(c1, c2, 1)
+
+        def forward(self, x):
+            return self.conv(x)
+
+    assert not is_known_module("MyBlock")
+    monkeypatch.setattr(tasks, "MyBlock", MyBlock, raising=False)
+    monkeypatch.setattr(tasks, "C2f", MyC2f, raising=False)
+    tiny["backbone"][1] = [-1, 1, "MyBlock", [8, 24, 3, 2, 1]]
+    network = DetectionModel(tiny, verbose=False)
+    assert type(network.model[1]) is MyBlock and network.model[1].out_channels == 24
+    assert network.model[2].arguments == (24, 16, 1, True)
+
+
+def test_further_arguments_are_scaled_by_the_width(tiny, added):
+    @added("*args, ch, legacy", scaled_args=(2,))
+    class Prototypes(nn.Module):
+        def __init__(self, *args):
+            super().__init__()
+            self.arguments = args
+
+    tiny |= {"scales": {"q": [1.0, 0.5, 128]}, "scale": "q"}
+    tiny["head"][3] = [[2, 3], 1, "Prototypes", ["nc", 32, 256]]
+    head = parse_model(tiny, 3, verbose=False)[0][-1]
+    assert head.arguments == (3, 32, 64, [8, 8], True)
+
+
+def test_channels_may_be_a_list(tiny, added):
+    """A module with several outputs states a list; what reads it is given that list."""
+
+    @added("c1, *args")
+    class Split(nn.Module):
+        def __init__(self, c1, parts):
+            super().__init__()
+
+        @staticmethod
+        def out_channels(c1, args):
+            return args[0]
+
+    @added("c1")
+    class Join(nn.Module):
+        def __init__(self, c1):
+            super().__init__()
+            self.c1 = c1
+
+        @staticmethod
+        def out_channels(c1, args):
+            return c1[-1]
+
+    tiny["backbone"][2:] = [[-1, 1, "Split", [[8, 24]]], [[-1, 0], 1, "Join", []]]
+    tiny["head"] = [[-1, 1, "Conv", [16]]]
+    layers, _ = parse_model(tiny, 3, verbose=False)
+    assert layers[3].c1 == [[8, 24], 8]
+    assert layers[4].conv.in_channels == 8
 
 
 # ---- the activation --------------------------------------------------------------------------------------------------
@@ -355,10 +420,10 @@ MISTAKES = [
         r"`from` 0 is not a layer before this one; here it can be -1 \(the image\)",
     ),
     ("head from a missing layer", _row(7, [[6, 33], 1, "Detect", ["nc"]]), r"layer 7 .*`from` 33 is not a layer"),
-    ("from no number", _row(2, ["x", 1, "Conv", [8]]), r"`from` is a layer number or a list of them, found 'x'"),
-    ("from empty", _row(7, [[], 1, "Detect", ["nc"]]), r"`from` is a layer number or a list of them, found \[\]"),
-    ("repeats", _row(2, [-1, 0, "Conv", [8]]), r"`repeats` is a whole number from 1 on, found 0"),
-    ("too many repeats", _row(2, [-1, 10**12, "nn.Identity", []]), r"1000000000000 repeats are more than any network"),
+    ("from is a text", _row(2, ["x", 1, "Conv", [8]]), r"`from` must be a layer number or a list of them, found 'x'"),
+    ("from empty", _row(7, [[], 1, "Detect", ["nc"]]), r"`from` must be a layer number or a list of them, found \[\]"),
+    ("repeats", _row(2, [-1, 0, "Conv", [8]]), r"`repeats` must be an integer of at least 1, found 0"),
+    ("repeats out of range", _row(2, [-1, 10**12, "nn.Identity", []]), r"layer 2 .*repeats=1000000000000 exceeds 1000"),
     ("no args", _row(2, [-1, 1, "Conv"]), r"layer 2 .*a row has four parts"),
     ("args no list", _row(2, [-1, 1, "Conv", 8]), r"the fourth a list of arguments"),
     ("no channels", _row(2, [-1, 1, "Conv", []]), r"Conv needs the number of its output channels first"),
@@ -366,30 +431,30 @@ MISTAKES = [
     (
         "too many args",
         _row(2, [-1, 1, "SPPF", [16, 5, 1, 2]]),
-        r"layer 2 .*SPPF\(16, 16, 5, 1, 2\) fails: .*takes \(c1: 'int', c2: 'int', k: .*a row gives it \(c1, c2,",
+        r"layer 2 .*SPPF\(16, 16, 5, 1, 2\) fails: .*takes \(c1: 'int', c2: 'int', k: .*a row passes \(c1, c2,",
     ),
     (
         "wrong type",
         _row(2, [-1, 1, "Conv", [16, "three"]]),
-        r"layer 2 .*Conv\(16, 16, 'three'\) fails: .*a row gives it",
+        r"layer 2 .*Conv\(16, 16, 'three'\) fails: .*a row passes",
     ),
     (
-        "a name for a standard module",
+        "a keyword argument for a standard module",
         _row(2, [-1, 1, "C2f", [16, {"shortcut": True}]]),
-        r"layer 2 .*C2f takes its arguments by place; by name, \{'shortcut': True\}, only added modules do",
+        r"layer 2 .*C2f takes positional arguments only; keyword arguments, \{'shortcut': True\}, are for",
     ),
     (
-        "a name that is a number",
+        "a keyword that is a number",
         _row(2, [-1, 1, "AKConv", [16, 3, 2, {1: 2}]]),
-        r"layer 2 .*arguments by name are written \{name: value\}, such as \{bias: True\}, not \{1: 2\}",
+        r"layer 2 .*keyword arguments are written \{name: value\}, such as \{bias: True\}, not \{1: 2\}",
     ),
     (
-        "a name the module does not have",
+        "an unknown keyword argument",
         _row(2, [-1, 1, "AKConv", [16, 3, {"offset_rl": 0.1}]]),
         r"layer 2 .*AKConv\(16, 16, 3, offset_rl=0.1\) fails: .*'offset_rl'.*The class takes \(inc: 'int'",
     ),
     (
-        "names before places",
+        "keyword arguments before positional ones",
         _row(2, [-1, 1, "AKConv", [{"offset_lr": 0.1}, 16]]),
         r"layer 2 .*AKConv needs the number of its output channels first",
     ),
@@ -399,12 +464,12 @@ MISTAKES = [
         r"layer 2 .*AKConv\(\[16, 8\], 16, 3\) fails: .*If it takes one input, join several with a Concat row",
     ),
     (
-        "module refuses",
+        "constructor raises",
         _row(2, [-1, 1, "C2PSA", [32]]),
-        r"C2PSA keeps the channel count, but 16 channels come in and 32",
+        r"C2PSA needs as many output as input channels, got c1=16, c2=32",
     ),
     (
-        "several inputs for one",
+        "several inputs for a standard module",
         _row(6, [[5, 2], 1, "C2f", [16]]),
         r"layer 6 .*C2f takes one input; join several with a Concat",
     ),
@@ -446,15 +511,17 @@ MISTAKES = [
 def test_mistakes(tiny, change, message):
     change(tiny)
     with pytest.raises(ModelFileError, match=message) as error:
-        DetectionModel(tiny | {"yaml_file": "mine.yaml"}, verbose=False)
-    assert str(error.value).startswith("mine.yaml: ")
+        DetectionModel(tiny | {"yaml_file": "custom.yaml"}, verbose=False)
+    assert str(error.value).startswith("custom.yaml: ")
 
 
-def test_arguments_that_a_module_does_not_read_are_named(tiny, caplog):
+def test_unused_arguments_are_reported(tiny, caplog):
     tiny["backbone"][2] = [-1, 1, "deformable_LKA_Attention", [16]]
-    DetectionModel(tiny | {"yaml_file": "mine.yaml"}, verbose=False)
-    (said,) = caplog.messages
-    assert said.startswith("mine.yaml: layer 2 ") and "takes no such arguments, [16] is ignored; leave it out" in said
+    DetectionModel(tiny | {"yaml_file": "custom.yaml"}, verbose=False)
+    (message,) = caplog.messages
+    assert (
+        message.startswith("custom.yaml: layer 2 ") and "takes no such arguments, [16] is ignored; remove it" in message
+    )
 
 
 def test_message_names_the_line(tmp_path):
@@ -476,7 +543,7 @@ def test_message_names_the_line(tmp_path):
         ("nc: 2\nbackbone: [\n", ValueError, r"net.yaml:\d+: this is not YAML"),
     ],
 )
-def test_files_that_are_no_model(tmp_path, text, error, message):
+def test_files_that_are_not_model_files(tmp_path, text, error, message):
     file = tmp_path / "net.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(error, match=message):

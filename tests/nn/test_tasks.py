@@ -117,7 +117,7 @@ def test_nc_override_is_logged(tiny, monkeypatch, nc, lines):
     monkeypatch.setattr(LOGGER, "info", texts.append)
     model = DetectionModel(tiny, nc=nc)
     assert model.yaml["nc"] == model.model[-1].nc == (nc or 3)
-    assert sum("in place of the model file's nc=3" in text for text in texts) == lines
+    assert sum("replaces the model file's nc=3" in text for text in texts) == lines
 
 
 def test_activation_of_one_network(tiny):
@@ -297,14 +297,14 @@ def test_load_takes_over_what_fits(tiny, recipe):
     differing = [k for k in before if source.state_dict()[k].shape != before[k].shape]
     assert differing == [f"model.7.cv3.{i}.2.{kind}" for i in (0, 1) for kind in ("weight", "bias")]
     assert all(torch.equal(target.state_dict()[k], before[k]) for k in differing)
-    assert (report.new, len(report.carried)) == (differing, len(before) - 4)
+    assert (report.new, len(report.transferred)) == (differing, len(before) - 4)
 
 
 @pytest.mark.parametrize("nc", [2, 120])
 def test_transfer_between_class_counts(nc):
-    # as many whole tensors as by name and shape; the hidden channels of the class branch are carried beside them
+    # as many whole tensors as by name and shape; the hidden channels of the class branch are transferred in part
     report = DetectionModel("yolo11n.yaml", nc=nc, verbose=False).load(build("yolo11n"), verbose=False)
-    assert (len(report.carried), len(report.partly), len(report.new)) == (448, 45, 6)
+    assert (len(report.transferred), len(report.partly), len(report.new)) == (448, 45, 6)
 
 
 # ---- the task --------------------------------------------------------------------------------------------------------
@@ -341,4 +341,4 @@ def test_unknown_task_warns(model, monkeypatch):
     texts = []
     monkeypatch.setattr(LOGGER, "warning", texts.append)
     assert guess_model_task(model) == "detect"
-    assert "nothing tells the task" in texts[0]
+    assert "cannot be determined" in texts[0]

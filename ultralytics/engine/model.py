@@ -1,8 +1,7 @@
-"""YOLO: the one object users touch. A model file or a checkpoint goes in; train, val and predict come out."""
+"""YOLO, the object that users create from a model file or a checkpoint, to train, validate and predict."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -13,31 +12,32 @@ from torch import Tensor, nn
 
 from ultralytics.cfg import OptionError, get_cfg, load_cfg_file, warn_unused
 from ultralytics.engine.callbacks import Callback, Callbacks
-from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
-from ultralytics.nn.tasks import MODEL_CLASSES, BaseModel, guess_model_task, yaml_model_load
+from ultralytics.nn.base import BaseModel
+from ultralytics.nn.checkpoint import find_checkpoint, load_checkpoint, load_network, save_checkpoint
+from ultralytics.nn.checkpoint.find import with_suffix
+from ultralytics.nn.tasks import guess_model_task, yaml_model_load
+from ultralytics.nn.transfer import TransferReport
 from ultralytics.nn.transfer.pending_weights import PendingWeights
-from ultralytics.nn.transfer.transfer import TransferReport
+from ultralytics.tasks import get_task
 from ultralytics.utils import LOGGER
-from ultralytics.utils.settings import settings
-from ultralytics.utils.torch_utils import select_device
+from ultralytics.utils.torch_utils import DeviceLike, select_device
 
-# what a task is made of: module and the prefix of its classes; imported when it is needed
-TASKS = {"detect": ("ultralytics.models.yolo.detect", "Detection")}
 KEPT_ARGS = ("imgsz", "data", "task", "single_cls")  # settings of a checkpoint's training that later calls start from
 PREDICT_CONF = 0.25
+MAX_NAMES = 5  # class names in a message
 
 
 class YOLO:
-    """A network with everything that can be done with it.
+    """A network and everything that can be done with it.
 
     Args:
         model: a model file (`yolo11n.yaml`), a checkpoint (`best.pt`, `best.safetensors`), or the name of a model
-            file that ships.
-        task: only detect in this version; a checkpoint knows its own.
+            file of the package.
+        task: a task of ultralytics.tasks, by default the one of the model file's head; a checkpoint knows its own.
         verbose: log the table of layers.
 
     Raises:
-        FileNotFoundError: no such file; says where it was looked for. Nothing is downloaded.
+        FileNotFoundError: no such file; says where it was searched for. Nothing is downloaded.
         ValueError: the file is not a model, or its task is not part of this version.
 
     Attributes:
@@ -45,7 +45,7 @@ class YOLO:
         overrides: settings that every call starts from.
         ckpt: contents of the checkpoint besides the network, None for a new network.
         trainer, predictor, metrics: of the last call, None before.
-        carried: report of the last `load` (nn/transfer/transfer.py), None before.
+        transfer_report: report of the last `load` (nn/transfer/report.py), None before.
     """
 
     def __init__(self, model: str | Path = "yolo11n.yaml", task: str | None = None, verbose: bool = False) -> None:
@@ -54,81 +54,82 @@ class YOLO:
         self.predictor: Any = None
         self.trainer: Any = None
         self.metrics: Any = None
-        self.carried: TransferReport | None = None
+        self.transfer_report: TransferReport | None = None
         self.ckpt: dict[str, Any] | None = None
         self.ckpt_path: str | None = None
         self.overrides: dict[str, Any] = {}
-        self._given = PendingWeights()
+        self._pending = PendingWeights()
         self._has_weights = False  # False while the weights are the random ones of a model file
         name = str(model).strip()
         if Path(name).suffix in (".yaml", ".yml"):
-            self._new(name, task, verbose)
+            self._build_network(name, task, verbose)
         else:
-            self._load(name)
+            self._load_checkpoint(name)
 
-    def __call__(self, source: Any = None, stream: bool = False, **kwargs: Any) -> Any:
+    def __call__(self, source: object = None, stream: bool = False, **kwargs: Any) -> Any:
         """Same as `predict`."""
         return self.predict(source, stream, **kwargs)
 
-    # --------------------------------------------------------------------------------- what one does with it
+    # ---- train, validate, predict
 
     def train(self, trainer: type | None = None, **kwargs: Any) -> Any:
         """Train on `data=...`; afterwards this object holds the best weights.
 
         Args:
-            trainer: a trainer class of one's own.
-            kwargs: any key of default.yaml; `resume=True` goes on with an interrupted run.
+            trainer: a trainer class in place of the task's.
+            kwargs: any key of default.yaml; `resume=True` continues an interrupted run.
 
         Returns:
             Metrics of the best weights on the validation images (`DetMetrics`).
         """
         warn_unused(kwargs, "train", self.task)
-        base = self._base(kwargs.pop("cfg", None))
-        args = base | {"model": self.overrides["model"], "task": self.task} | kwargs | {"mode": "train"}
-        if args.get("resume") is True and self.ckpt_path:
-            args["resume"] = self.ckpt_path
-        pretrained = get_cfg({"pretrained": args.get("pretrained", True)}).pretrained
-        start = None
-        if isinstance(pretrained, str | Path) and not args.get("resume"):
-            args["pretrained"] = str(find_checkpoint(pretrained))
-            start = load_checkpoint(args["pretrained"]).network  # before the run's folder is made: it may be unreadable
-        self.trainer = (trainer or self._part("Trainer"))(overrides=args, _callbacks=self.callbacks)
+        args = self._train_args(kwargs)
+        # read before the run's folder is made: the file may be missing or damaged
+        weights = self._pretrained_weights(args)
+        self.trainer = (trainer or get_task(self.task).load("trainer"))(overrides=args, _callbacks=self.callbacks)
         if not args.get("resume"):
-            if start is None and self._has_weights and pretrained is not False:
-                start = self._given.start(self.model, self.trainer.data["names"])
-            self.trainer.model = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=start)
+            if weights is None and self._has_weights and _pretrained(args) is not False:
+                weights = self._pending.complete(self.model, self.trainer.data["names"])
+            self.trainer.model = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=weights)
         self.trainer.train()
-        finished = self.trainer.best if self.trainer.best.exists() else self.trainer.last
-        if finished.exists():
-            self._load(str(finished))
+        checkpoint = self.trainer.best if self.trainer.best.exists() else self.trainer.last
+        if checkpoint.exists():
+            self._load_checkpoint(str(checkpoint))
         self.metrics = self.trainer.validator.metrics
         return self.metrics
 
     def val(self, validator: type | None = None, **kwargs: Any) -> Any:
         """Validate on the split `split=val` of `data=...`, by default the data of training.
 
+        Args:
+            validator: a validator class in place of the task's.
+            kwargs: any key of default.yaml. They hold for this call only.
+
         Returns:
             Metrics (`DetMetrics`): `.box.map50`, `.box.map`, `.results_dict`, `.speed`, `.confusion_matrix`; with
-            save_json=True also COCO's own figures, such as `.coco["APsmall"]`.
+            save_json=True also those of COCO, such as `.coco["APsmall"]`.
         """
         warn_unused(kwargs, "val", self.task)
         args = self.overrides | {"rect": True} | kwargs | {"mode": "val"}
-        run = (validator or self._part("Validator"))(args=args, _callbacks=self.callbacks)
+        run = (validator or get_task(self.task).load("validator"))(args=args, _callbacks=self.callbacks)
         run(model=self.model)
         self.metrics = run.metrics
         return self.metrics
 
-    def predict(self, source: Any = None, stream: bool = False, predictor: type | None = None, **kwargs: Any) -> Any:
-        """Look for objects in images, videos, folders, arrays or tensors.
+    def predict(self, source: object = None, stream: bool = False, predictor: type | None = None, **kwargs: Any) -> Any:
+        """Predict on images, videos, folders, arrays or tensors.
 
         Args:
-            source: what to look at (see docs/reference); required.
-            stream: give results one by one from a generator, for videos and large folders.
-            predictor: a predictor class of one's own.
+            source: images to predict on (see docs/reference); required here or as an option.
+            stream: return a generator that yields one result at a time, for videos and large folders.
+            predictor: a predictor class in place of the task's.
             kwargs: any key of default.yaml. They hold for this call only.
 
         Returns:
             A list of `Results`, or a generator of them.
+
+        Raises:
+            ValueError: there is no source.
         """
         warn_unused(kwargs, "predict", self.task)
         defaults = {"conf": PREDICT_CONF, "batch": 1, "save": False}
@@ -138,65 +139,70 @@ class YOLO:
             raise ValueError(
                 "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
             )
-        self.predictor = (predictor or self._part("Predictor"))(model=self.model, args=args, callbacks=self.callbacks)
-        return self.predictor(source, stream=stream)
+        predictor = predictor or get_task(self.task).load("predictor")
+        self.predictor = predictor(overrides=dict(args), _callbacks=self.callbacks)
+        return self.predictor(source, model=self.model, stream=stream)
 
-    def embed(self, source: Any = None, stream: bool = False, **kwargs: Any) -> list[Tensor] | Iterator[Tensor]:
-        """One vector an image: averaged outputs of the layers `embed=[...]`, by default of the last but one."""
+    def embed(self, source: object = None, stream: bool = False, **kwargs: Any) -> list[Tensor] | Iterator[Tensor]:
+        """One vector per image: mean outputs of the layers `embed=[...]`, by default of the last but one."""
         return self.predict(source, stream, **{"embed": [len(self.model.model) - 2], **kwargs})
+
+    # ---- the network and its weights
 
     def info(self, detailed: bool = False, verbose: bool = True) -> tuple[int, int, int, float]:
         """(layers, parameters, parameters with gradient, GFLOPs at 640 pixels); logged when `verbose`."""
         return self.model.info(detailed=detailed, verbose=verbose)
 
     def fuse(self) -> YOLO:
-        """Merge normalisation layers into the convolutions, in place; for running, not for further training."""
+        """Merge normalization layers into the convolutions, in place; for inference, not for further training."""
         self.model.fuse()
         return self
 
     def load(self, weights: str | Path | nn.Module | YOLO) -> YOLO:
-        """Take over the weights of every layer that has a counterpart there; `carried` then tells which.
+        """Transfer the weights of every layer that has a counterpart in `weights`; `transfer_report` says which.
 
-        Training carries the rest that fits the classes of its data: what has no place yet is kept until then.
+        Weights that fit only the classes of the data are kept, and training transfers them when it knows the classes.
         """
-        source: Any = weights.model if isinstance(weights, YOLO) else weights
-        mine = not isinstance(source, nn.Module)
-        if mine:
-            source = load_checkpoint(find_checkpoint(source)).network
-        self.carried = self._given.load(self.model, source, mine=mine)
+        if isinstance(weights, (str, Path)):
+            self.transfer_report = self._pending.load(self.model, load_network(weights), copy=False)
+        else:
+            source: Any = weights.model if isinstance(weights, YOLO) else weights
+            self.transfer_report = self._pending.load(self.model, source, copy=True)
         self._has_weights = True
         return self
 
     def save(self, filename: str | Path = "saved_model.pt") -> Path:
         """Write the network to a checkpoint, .pt or .safetensors by the suffix (.pt without one), and return its path.
 
-        Weights that `load` has kept for the classes of the data are not in the file; the log then says so.
+        Weights that `load` keeps for the classes of the data are not in the file; a warning then names the classes.
         """
-        path = _with_suffix(filename)
+        path = with_suffix(filename)
         kept = {k: v for k, v in (self.ckpt or {}).items() if k in ("train_metrics", "train_results")}
         save_checkpoint(path, self.model, finished=True, train_args=dict(get_cfg(self._settings())), **kept)
-        if waiting := self._given.waiting(self.model):
-            names = ", ".join(waiting[:5]) + (f" and {len(waiting) - 5} more classes" if len(waiting) > 5 else "")
+        if waiting := self._pending.waiting_classes(self.model):
             LOGGER.warning(
-                f"{path} holds no weights for {names}: what load() gave for them waits until training knows the data's "
-                "classes. Train with this object, or give their file once more, as pretrained="
+                f"{path} holds no weights for {_enumerate(waiting)}: those given by load() are transferred when "
+                "training knows the classes of the data. Train with this object, or give their file as pretrained="
             )
         return path
 
     def reset_weights(self) -> YOLO:
-        """Start again from random weights."""
+        """Replace the weights by new random ones."""
         names, named, task = self.model.names, self.model.named, self.task
-        self.model = type(self.model)(deepcopy(self.model.yaml), verbose=False)
+        self.model = self.model.new_like()
         self.model.names, self.model.named = names, named
         self._has_weights = False
-        self._settle(task)
+        self._set_up(task)
         return self
 
-    # --------------------------------------------------------------------------------- what it is
+    @property
+    def carried(self) -> TransferReport | None:
+        """Alias of `transfer_report`, kept for one release."""
+        return self.transfer_report
 
     @property
     def task(self) -> str:
-        """What the network does: detect."""
+        """The task of the network, a name of ultralytics.tasks."""
         return self.model.task
 
     @property
@@ -206,106 +212,84 @@ class YOLO:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.model.parameters()).device
 
-    def to(self, device: Any) -> YOLO:
+    def to(self, device: DeviceLike) -> YOLO:
         """Move the network; later calls run there unless they name another device."""
-        place = select_device(device)
-        self.model.to(place)
-        self.overrides["device"] = str(place)
+        target = select_device(device)
+        self.model.to(target)
+        self.overrides["device"] = str(target)
         return self
 
     def __repr__(self) -> str:
         return f"YOLO({self.overrides['model']!r}, task={self.task!r}, classes={len(self.names)})"
 
-    # --------------------------------------------------------------------------------- callbacks
+    # ---- callbacks
 
     def add_callback(self, event: str, func: Callback) -> None:
-        """Call `func` with the trainer, validator or predictor whenever `event` fires."""
+        """Call `func` with the trainer, validator or predictor whenever `event` occurs."""
         self.callbacks.add(event, func)
 
     def clear_callback(self, event: str) -> None:
-        """Forget the functions that wait for `event`."""
+        """Remove the functions of `event`."""
         self.callbacks[event] = []
 
     def reset_callbacks(self) -> None:
-        """Forget all functions."""
+        """Remove all functions."""
         self.callbacks = Callbacks()
 
-    # --------------------------------------------------------------------------------- inside
+    # ---- internal
 
-    def _new(self, name: str, task: str | None, verbose: bool) -> None:
-        kind = _checked_task(task or guess_model_task(yaml_model_load(name)))
-        self.overrides = {"model": name, "task": kind}
-        self.model = MODEL_CLASSES[f"{TASKS[kind][1]}Model"](name, verbose=verbose)
-        self._settle(kind)
+    def _build_network(self, name: str, task: str | None, verbose: bool) -> None:
+        row = get_task(task or guess_model_task(yaml_model_load(name)))
+        self.overrides = {"model": name, "task": row.name}
+        self.model = row.load("model")(name, verbose=verbose)
+        self._set_up(row.name)
 
-    def _load(self, name: str) -> None:
+    def _load_checkpoint(self, name: str) -> None:
         path = find_checkpoint(name)
         checkpoint = load_checkpoint(path)
         self.model = checkpoint.network
         self.ckpt, self.ckpt_path = checkpoint.content, str(path)
-        kept = _possible(checkpoint.train_args, path)
-        task = kept.get("task") or guess_model_task(self.model)
-        self.overrides = kept | {"model": str(path), "task": _checked_task(task, f"{path}: ")}
+        kept = _usable_args(checkpoint.train_args, path)
+        task = get_task(kept.get("task") or guess_model_task(self.model), str(path)).name
+        self.overrides = kept | {"model": str(path), "task": task}
         self._has_weights = True
-        self._settle(task)
+        self._set_up(task)
 
-    def _settle(self, task: Any) -> None:
-        self._given = PendingWeights()  # of a network that is no longer here
+    def _set_up(self, task: str) -> None:
+        self._pending = PendingWeights()  # the old ones are those of another network
         self.model.task = task
-        self.model.args = get_cfg(self._settings())  # the loss reads its gains here
+        self.model.args = get_cfg(self._settings())  # the loss reads its gains from here
 
     def _settings(self) -> dict[str, Any]:
         return {k: v for k, v in self.overrides.items() if k != "device"}
 
-    def _base(self, cfg: str | Path | None) -> dict[str, Any]:
-        if cfg is None:
-            return {k: v for k, v in self.overrides.items() if k != "model"}
-        return load_cfg_file(cfg)
+    def _train_args(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a training: those of `cfg=file` or of earlier calls, then those of this call."""
+        cfg = kwargs.pop("cfg", None)
+        base = self.overrides if cfg is None else load_cfg_file(cfg)
+        args = {**base, "model": self.overrides["model"], "task": self.task, **kwargs, "mode": "train"}
+        if args.get("resume") is True and self.ckpt_path:
+            args["resume"] = self.ckpt_path
+        return args
 
-    def _part(self, role: str) -> type:
-        module, prefix = TASKS[self.task]
-        return getattr(importlib.import_module(module), f"{prefix}{role}")
-
-
-def find_checkpoint(name: str | Path) -> Path:
-    """The checkpoint as given, with .pt added where the suffix is missing, or in the settings' weights folder.
-
-    Raises:
-        FileNotFoundError: it is in neither place; says how to get it.
-        ValueError: the file is of another kind.
-    """
-    given = _with_suffix(name)
-    places = [given, Path(settings["weights_dir"]) / given.name]
-    for place in places:
-        if place.is_file():
-            return place
-    if Path(name).is_dir():
-        raise FileNotFoundError(f"'{name}' is a folder; give a checkpoint, such as {Path(name, 'weights', 'best.pt')}")
-    looked = " and ".join(str(p.absolute()) for p in places)
-    example = f"{given.stem}.yaml" if given.stem.startswith("yolo") else "yolo11n.yaml"
-    raise FileNotFoundError(
-        f"there is no checkpoint '{name}' (looked for {looked}). Nothing is downloaded: train one, for example with "
-        f"YOLO('{example}'), or fetch the file yourself and give its path."
-    )
+    def _pretrained_weights(self, args: dict[str, Any]) -> BaseModel | None:
+        """The network that `pretrained=file` names; the option in `args` becomes the path of the file."""
+        pretrained = _pretrained(args)
+        if not isinstance(pretrained, (str, Path)) or args.get("resume"):
+            return None
+        args["pretrained"] = str(find_checkpoint(pretrained))
+        return load_network(args["pretrained"])
 
 
-def _with_suffix(name: str | Path) -> Path:
-    """A checkpoint's name as given, with .pt where it has no suffix."""
-    path = Path(name)
-    if not path.suffix and path.name:
-        return path.with_suffix(".pt")
-    if path.suffix in (".yaml", ".yml"):
-        raise ValueError(f"'{name}' describes a network and holds no weights; give a checkpoint (.pt, .safetensors)")
-    if path.suffix not in (".pt", ".pth", ".safetensors"):
-        raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt, .safetensors)")
-    return path
+def _pretrained(args: dict[str, Any]) -> bool | str | Path:
+    return get_cfg({"pretrained": args.get("pretrained", True)}).pretrained
 
 
-def _possible(train_args: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Those of a checkpoint's settings that later calls start from, without what no call could use."""
+def _usable_args(train_args: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Those of a checkpoint's settings that later calls start from, without invalid ones."""
     kept = {}
     for key in KEPT_ARGS:
         if key in train_args:
@@ -314,13 +298,12 @@ def _possible(train_args: dict[str, Any], path: Path) -> dict[str, Any]:
             except OptionError as e:
                 if key == "task" and isinstance(train_args[key], str):
                     raise
-                LOGGER.warning(f"{path}: a setting of its training is left out. {e}")
+                LOGGER.warning(f"{path}: a setting of its training is ignored. {e}")
             else:
                 kept[key] = train_args[key]
     return kept
 
 
-def _checked_task(task: str, place: str = "") -> str:
-    if task not in TASKS:
-        raise ValueError(f"{place}the task '{task}' is not part of this version; there is: {', '.join(TASKS)}")
-    return task
+def _enumerate(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more classes" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

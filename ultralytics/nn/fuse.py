@@ -1,19 +1,22 @@
-"""What is done to the layers of a network that is already built: settings, activation, merging of normalisations."""
+"""Changes to the layers of a built network: settings, activation, merging of normalizations into convolutions."""
 
 from __future__ import annotations
+
+from copy import deepcopy
 
 import torch
 from torch import nn
 
-from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.modules.block import RepVGGDW
+from ultralytics.nn.modules.conv import Conv, Conv2, ConvTranspose, RepConv
 
-BN_EPS, BN_MOMENTUM = 1e-3, 0.03  # of every detection network of the family; PyTorch's own are 1e-5 and 0.1
+BN_EPS, BN_MOMENTUM = 1e-3, 0.03  # of every network of the family; PyTorch's defaults are 1e-5 and 0.1
 # their backward pass needs the result only; SiLU is not among them, because autograd copies its input first
 _IN_PLACE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 
 
 def initialize_weights(model: nn.Module) -> None:
-    """Set epsilon and momentum of the batch normalisations; let the activations that gain by it work in place."""
+    """Set epsilon and momentum of batch normalizations; make activations work in place where that saves memory."""
     for m in model.modules():
         if isinstance(m, nn.BatchNorm2d):
             m.eps, m.momentum = BN_EPS, BN_MOMENTUM
@@ -22,52 +25,89 @@ def initialize_weights(model: nn.Module) -> None:
 
 
 def set_activation(model: nn.Module, activation: nn.Module) -> None:
-    """Give `activation` (one shared instance) to every Conv of `model` that has the default one."""
+    """Set `activation` (one shared instance) in every Conv of `model` that has the default one."""
     for m in model.modules():
         if isinstance(m, Conv) and m.act is Conv.default_act:
             m.act = activation
 
 
 def fuse_layers(model: nn.Module) -> None:
-    """Merge the normalisation of every Conv into its convolution, in place; the network is then for inference only."""
-    in_place = nn.SiLU(inplace=True)  # 5 to 10 % faster on a CPU, now that no gradient needs its input
-    for m in model.modules():
+    """Merge branches and normalizations into convolutions, in place; the network is then for inference only."""
+    in_place = nn.SiLU(inplace=True)  # 5 to 10 % faster on a CPU; no gradient needs its input any more
+    for m in model.modules():  # a branch is merged before the iteration reaches the layers inside it
+        if isinstance(m, RepVGGDW) and hasattr(m, "conv1"):
+            m.fuse()
+        elif isinstance(m, Conv2) or (isinstance(m, RepConv) and hasattr(m, "conv1")):
+            m.fuse_convs()
+        elif isinstance(m, ConvTranspose) and isinstance(m.bn, nn.BatchNorm2d):
+            m.conv_transpose = fuse_deconv_and_bn(m.conv_transpose, m.bn)
+            m.bn = nn.Identity()
         if isinstance(m, Conv) and hasattr(m, "bn"):
             if type(m.act) is nn.SiLU:
                 m.act = in_place
             m.conv = fuse_conv_and_bn(m.conv, m.bn)
             del m.bn
-            m.forward = m.forward_fuse  # type: ignore[method-assign]
+            vars(m)["forward"] = m.forward_fuse  # of this instance only
 
 
 def is_fused(model: nn.Module) -> bool:
-    """Whether no Conv of `model` has a normalisation of its own."""
-    return not any(isinstance(m, Conv) and hasattr(m, "bn") for m in model.modules())
+    """Whether no convolution layer of `model` has a normalization of its own."""
+    return not any(
+        (isinstance(m, Conv) and hasattr(m, "bn"))
+        or (isinstance(m, ConvTranspose) and isinstance(m.bn, nn.BatchNorm2d))
+        for m in model.modules()
+    )
 
 
 @torch.no_grad()
 def fuse_conv_and_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
-    """One convolution with bias that computes what `conv` and then `bn` compute in eval mode; needs no gradients."""
+    """One convolution with bias that computes `conv` followed by `bn` in evaluation mode, without gradients.
+
+    Args:
+        conv: any dtype and memory format, which the result keeps.
+        bn: with statistics and affine parameters.
+    """
+    assert bn.running_var is not None and bn.running_mean is not None, "a Conv's normalization has statistics"
     weight = conv.weight
-    fused = nn.Conv2d(
+    scale = bn.weight.float() / torch.sqrt(bn.running_var.float() + bn.eps)
+    conv_bias = torch.zeros_like(bn.running_mean) if conv.bias is None else conv.bias
+    bias = bn.bias.float() + (conv_bias.float() - bn.running_mean.float()) * scale
+    merged = (weight.float() * scale[:, None, None, None]).to(weight.dtype)
+    fused = _with_bias(conv)
+    fused.weight = nn.Parameter(merged.contiguous(memory_format=_memory_format(weight)), requires_grad=False)
+    fused.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=False)
+    return fused.train(conv.training)
+
+
+def _with_bias(conv: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of the same shape with bias; on the meta device, because its values are replaced."""
+    return nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]
+        conv.kernel_size,  # type: ignore[arg-type]  # stored as tuples of any length
         conv.stride,  # type: ignore[arg-type]
         conv.padding,  # type: ignore[arg-type]
         conv.dilation,  # type: ignore[arg-type]
         conv.groups,
         bias=True,
         padding_mode=conv.padding_mode,
-        device="meta",  # no memory and no random numbers for values that are replaced below
+        device="meta",
     ).requires_grad_(False)
-    scale = bn.weight.float() / torch.sqrt(bn.running_var.float() + bn.eps)  # type: ignore[union-attr]
-    before = 0.0 if conv.bias is None else conv.bias.float()
-    bias = bn.bias.float() + (before - bn.running_mean.float()) * scale  # type: ignore[operator, union-attr]
-    merged = (weight.float() * scale[:, None, None, None]).to(weight.dtype)
-    fused.weight = nn.Parameter(merged.contiguous(memory_format=_memory_format(weight)), requires_grad=False)
-    fused.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=False)
-    return fused.train(conv.training)
+
+
+@torch.no_grad()
+def fuse_deconv_and_bn(deconv: nn.ConvTranspose2d, bn: nn.BatchNorm2d) -> nn.ConvTranspose2d:
+    """One transposed convolution with bias that computes what `deconv` and then `bn` compute in eval mode."""
+    assert bn.running_mean is not None and bn.running_var is not None, "BatchNorm2d keeps running statistics"
+    fused = deepcopy(deconv).requires_grad_(False)
+    scale = bn.weight.float() / torch.sqrt(bn.running_var.float() + bn.eps)
+    before = torch.zeros_like(scale) if deconv.bias is None else deconv.bias.float()
+    grouped = deconv.weight.float().unflatten(0, (deconv.groups, -1))  # (groups, c1 / groups, c2 / groups, k, k)
+    weight = (grouped * scale.reshape(deconv.groups, 1, -1, 1, 1)).flatten(0, 1)
+    fused.weight = nn.Parameter(weight.to(deconv.weight.dtype), requires_grad=False)
+    bias = bn.bias.float() + (before - bn.running_mean.float()) * scale
+    fused.bias = nn.Parameter(bias.to(deconv.weight.dtype), requires_grad=False)
+    return fused
 
 
 def _memory_format(weight: torch.Tensor) -> torch.memory_format:

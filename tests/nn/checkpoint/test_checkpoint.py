@@ -310,25 +310,24 @@ def test_weights_that_do_not_fit(network, tmp_path):
 def test_a_users_module_is_read_if_registered(suffix, tiny_model_text, monkeypatch, tmp_path):
     if suffix != ".pt":
         pytest.importorskip("safetensors")
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry.registered()))
-
-    @registry.register("c1, c2, *args")
-    class MyConv(nn.Conv2d):
-        pass
-
-    MyConv.__module__, MyConv.__qualname__ = "my_blocks", "MyConv"
-    monkeypatch.setitem(sys.modules, "my_blocks", types.ModuleType("my_blocks"))
-    sys.modules["my_blocks"].MyConv = MyConv
-    path = tmp_path / "mine.yaml"
+    path, file = tmp_path / "custom.yaml", tmp_path / f"custom{suffix}"
     path.write_text(tiny_model_text.replace("[-1, 1, C2f, [128, True]]", "[-1, 2, MyConv, [128, 3, 1, 1]]"))
-    net = DetectionModel(str(path), verbose=False).eval()
-    save_checkpoint(tmp_path / f"mine{suffix}", net, finished=True)
     x = torch.rand(1, 3, 64, 64)
-    assert torch.equal(load_checkpoint(tmp_path / f"mine{suffix}").network(x)[0], net(x)[0])
+    with registry.temporary():
 
-    del registry._REGISTRY["MyConv"]  # another process, which has not imported the module
+        @registry.register("c1, c2, *args")
+        class MyConv(nn.Conv2d):
+            pass
+
+        MyConv.__module__, MyConv.__qualname__ = "my_blocks", "MyConv"
+        monkeypatch.setitem(sys.modules, "my_blocks", types.ModuleType("my_blocks"))
+        sys.modules["my_blocks"].MyConv = MyConv
+        net = DetectionModel(str(path), verbose=False).eval()
+        save_checkpoint(file, net, finished=True)
+        assert torch.equal(load_checkpoint(file).network(x)[0], net(x)[0])
+    # from here on as in another process, which has not imported the module
     with pytest.raises(CheckpointError, match=r"layer 3 is a MyConv.*not registered here.*@register") as error:
-        load_checkpoint(tmp_path / f"mine{suffix}")
+        load_checkpoint(file)
     assert ("import my_blocks" in str(error.value)) == (suffix == ".pt")
 
 

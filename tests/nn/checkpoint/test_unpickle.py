@@ -18,7 +18,7 @@ import torch
 
 from ultralytics.nn.checkpoint import (
     CheckpointError,
-    checkpoint,
+    description,
     load_checkpoint,
     read_safely,
     save_checkpoint,
@@ -163,7 +163,7 @@ def test_a_tensor_enlarged_afterwards_is_refused(good, tmp_path, monkeypatch):
     content = read_safely(good)
     big = torch.ones(1).expand(2**40)
     content["float32"]["model.0.conv.weight"] = big
-    monkeypatch.setattr("ultralytics.nn.checkpoint.checkpoint.read_safely", lambda path: content)
+    monkeypatch.setattr("ultralytics.nn.checkpoint.reader.read_safely", lambda path: content)
     with pytest.raises(CheckpointError, match=r"model\.0\.conv\.weight is larger"):
         load_checkpoint(good)
 
@@ -389,15 +389,19 @@ def module_in_itself(network):
         (lambda n: None, {"version": twice("8")}, "more than 100000 values"),
         (lambda n: None, {"train_args": {"imgsz": twice(1)}}, "more than 100000 values"),
         (lambda n: n.yaml.update(more=[[[0] * 9000] * 9000] * 9000), {}, "more than 100000 values"),
-        (nested_modules, {}, "more modules than any"),
-        (module_in_itself, {}, "holds itself"),
+        (nested_modules, {}, "more than 20000 modules"),
+        (module_in_itself, {}, "contains itself"),
         (set_row(0, 3, [10**5, 3, 2]), {}, "far more weights than the file holds"),
         (
             lambda n: n.yaml["backbone"].insert(1, [-1, 1000, "Conv", [64, 3, 1]]),
             {},
             "far more weights than the file holds",
         ),
-        (lambda n: n.yaml["backbone"].insert(1, [-1, 10**12, "nn.Identity", []]), {}, "more than any network"),
+        (
+            lambda n: n.yaml["backbone"].insert(1, [-1, 10**12, "nn.Identity", []]),
+            {},
+            "repeats=1000000000000 exceeds 1000",
+        ),
         (lambda n: n.yaml.update(scales={"n": [1, math.inf, 64]}, scale="n"), {}, "damaged"),
         (lambda n: n.yaml.update(nc=10**6), {}, "far more weights than the file holds"),
         (lambda n: n.yaml.update(ch=10**6), {}, "far more weights than the file holds"),
@@ -450,7 +454,7 @@ def test_errors_do_not_write_out_what_has_no_end(tmp_path):
 def test_the_limits_leave_room_for_real_networks(tmp_path):
     """The largest tuple of a checkpoint is Python's random state, 625 numbers; the largest network has 1000 modules."""
     network = DetectionModel("yolov8n.yaml", verbose=False)
-    assert 20 * sum(1 for _ in network.modules()) < checkpoint.MAX_MODULES
+    assert 20 * sum(1 for _ in network.modules()) < description.MAX_MODULES
     save_checkpoint(tmp_path / "a.pt", network, finished=False, resume={"rng": random.getstate()}, epoch=0)
     back = load_checkpoint(tmp_path / "a.pt")
     assert back.content["resume"]["rng"] == random.getstate() and unpickle.MAX_TUPLE > 10 * 625

@@ -1,22 +1,26 @@
-"""Packed convolutions compute what the blocks compute, and stay away from what they cannot do."""
+"""Convolutions in oneDNN's layout compute what the blocks compute; unsupported modules are left unchanged."""
 
 from __future__ import annotations
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ultralytics.nn import fuse
 from ultralytics.nn.inference import onednn_fusion
 from ultralytics.nn.inference.onednn_fusion import fuse_onednn
 from ultralytics.nn.modules.conv import Conv, DWConv
 
-needs_onednn = pytest.mark.skipif(not onednn_fusion._works(), reason="this PyTorch has no packed convolutions")
+needs_onednn = pytest.mark.skipif(
+    not onednn_fusion.is_available(), reason="this PyTorch lacks oneDNN's fused convolution"
+)
 
 
-def ready(block):
+def fused(block):
     torch.manual_seed(0)
     net = nn.Sequential(block)
     for m in net.modules():
@@ -42,39 +46,47 @@ def ready(block):
 )
 @pytest.mark.parametrize("shape", [(1, 8, 16, 16), (3, 8, 7, 13)], ids=str)
 def test_same_result_at_every_size(block, shape):
-    net = ready(deepcopy(block))
+    net = fused(deepcopy(block))
     x = torch.randn(shape).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = net(x)
         assert fuse_onednn(net) == 1
-        found = net(x)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert found.is_contiguous(memory_format=torch.channels_last)
+        output = net(x)
+    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+    assert output.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
     ("make", "why"),
     [
         (lambda: nn.Sequential(Conv(4, 4)), "not fused"),
-        (lambda: ready(Conv(4, 4, act=nn.ReLU())), "another activation"),
-        (lambda: ready(Conv(4, 4)).double(), "another dtype"),
+        (lambda: fused(Conv(4, 4, act=nn.ReLU())), "another activation"),
+        (lambda: fused(Conv(4, 4)).double(), "another dtype"),
         (lambda: nn.Sequential(nn.Conv2d(4, 4, 1)), "a bare convolution"),
     ],
 )
-def test_everything_else_is_left_alone(make, why):
+def test_unsupported_modules_are_unchanged(make, why):
     assert fuse_onednn(make()) == 0, why
 
 
-@pytest.mark.parametrize("trouble", ["missing", "wrong"])
-def test_operators_that_do_not_work_are_not_used(monkeypatch, trouble):
-    def broken(conv, activation):
-        if trouble == "missing":
-            raise AttributeError("no such operator")
-        return conv  # forgets the activation
+def without_activation(x, weight, bias, padding, stride, dilation, groups, *_):
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
-    monkeypatch.setattr(onednn_fusion, "_packed", broken)
-    onednn_fusion._works.cache_clear()
+
+@pytest.mark.parametrize(
+    "operators",
+    [
+        SimpleNamespace(),
+        SimpleNamespace(
+            _reorder_convolution_weight=lambda weight, *_: weight, _convolution_pointwise=without_activation
+        ),
+    ],
+    ids=["missing", "wrong values"],
+)
+def test_operators_that_do_not_work_are_not_used(monkeypatch, operators):
+    monkeypatch.setattr(torch.ops, "mkldnn", operators)
+    onednn_fusion.is_available.cache_clear()
     try:
-        assert fuse_onednn(ready(Conv(4, 4))) == 0
+        assert fuse_onednn(fused(Conv(4, 4))) == 0
     finally:
-        onednn_fusion._works.cache_clear()
+        onednn_fusion.is_available.cache_clear()

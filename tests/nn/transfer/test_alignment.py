@@ -4,11 +4,12 @@ import pytest
 
 from ultralytics.nn.modules import C3, Bottleneck, Conv
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.nn.transfer.alignment import align_rows, best_order, pair_modules, rows_of
+from ultralytics.nn.transfer.alignment import align_rows, rows_of
+from ultralytics.nn.transfer.module_pairs import best_pairs, pair_modules
 
 
 @pytest.mark.parametrize(
-    ("worth", "pairs"),
+    ("scores", "pairs"),
     [
         ([], []),
         ([[0.0]], []),
@@ -20,8 +21,8 @@ from ultralytics.nn.transfer.alignment import align_rows, best_order, pair_modul
         ([[1], [1]], [(0, 0)]),
     ],
 )
-def test_best_order(worth, pairs):
-    assert best_order(worth) == pairs
+def test_best_pairs(scores, pairs):
+    assert best_pairs(scores) == pairs
 
 
 def aligned(source, target):

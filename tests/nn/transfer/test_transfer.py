@@ -1,4 +1,4 @@
-"""Carrying weights over: counts by hand for the shipped files, classes by name, other widths and depths, identities."""
+"""Weight transfer: counts by hand for the shipped files, classes by name, other widths and depths, identities."""
 
 import re
 from types import SimpleNamespace
@@ -10,14 +10,14 @@ from torch import nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.checkpoint import load_checkpoint, save_checkpoint
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
-from ultralytics.nn.transfer.transfer import carry
+from ultralytics.nn.transfer import transfer_weights
 from ultralytics.utils import LOGGER
 
 # Tensors in state_dict: a Conv has 6 (weight, and 5 of its normalisation), an AKConv 8 (the same, weight and bias of
 # p_conv), an ACmix 12 (7 convolutions with 10 weights and biases, 2 rates), a D-LKA attention 12 (proj_1, proj_2 and
 # conv1 with bias, two deformable layers of 3). yolov8n has 355, yolo11n 499.
 SHIPPED = {
-    # file: (source, rows of the target without a counterpart of their type, carried, new, left)
+    # file: (source, rows of the target without a counterpart of their type, transferred, new, left)
     "yolov8n-AKConv": ("yolov8n", {1, 3, 5, 7, 16, 19}, 355 - 6 * 6, 6 * 8, 6 * 6),  # AKConv for Conv
     "yolo11n-AKConv": ("yolo11n", {5, 7, 20}, 499 - 3 * 6, 3 * 8, 3 * 6),
     "yolov8n-ACmix": ("yolov8n", {16, 20, 24}, 355, 3 * 12, 0),  # put in
@@ -60,17 +60,22 @@ def assert_computes_the_same(one, other, recipe):
 
 
 @pytest.mark.parametrize("file", SHIPPED)
-def test_every_counterpart_is_carried(file, recipe):
-    base, changed, carried, new, left = SHIPPED[file]
+def test_every_counterpart_is_transferred(file, recipe):
+    base, changed, transferred, new, left = SHIPPED[file]
     target = build(file)
     source = recipe.stir(build(base, nc=target.yaml["nc"]))  # yolo11-AKConv.yaml has 2 classes
-    report = carry(source, target)
-    assert (len(report.carried), len(report.partly), len(report.new), len(report.left)) == (carried, 0, new, left)
+    report = transfer_weights(source, target)
+    assert (len(report.transferred), len(report.partly), len(report.new), len(report.left)) == (
+        transferred,
+        0,
+        new,
+        left,
+    )
     assert {row.number for row in report.rows if row.new} == changed
     theirs, ours = source.state_dict(), target.state_dict()
-    assert set(report.carried) | set(report.new) == set(ours)
+    assert set(report.transferred) | set(report.new) == set(ours)
     added = sorted(changed) if len(target.model) > len(source.model) else []  # these shift what follows
-    for name in report.carried:
+    for name in report.transferred:
         _, number, rest = name.split(".", 2)
         from_row = int(number) - sum(j < int(number) for j in added)
         assert torch.equal(ours[name], theirs[f"model.{from_row}.{rest}"]), name
@@ -79,8 +84,8 @@ def test_every_counterpart_is_carried(file, recipe):
 def test_a_file_with_other_classes():
     # 80 -> 2 classes: the branch has 80 -> 64 hidden channels; in each of 3 levels 15 tensors are cut (3 convolutions
     # with 4 tensors of their normalisation), and the class layer, 2 tensors, knows none of the classes
-    report = carry(build("yolo11n"), build("yolo11n-AKConv"))
-    assert (len(report.carried), len(report.partly)) == (499 - 18 - 3 * 17, 3 * 15)
+    report = transfer_weights(build("yolo11n"), build("yolo11n-AKConv"))
+    assert (len(report.transferred), len(report.partly)) == (499 - 18 - 3 * 17, 3 * 15)
     assert [n for n in report.new if n.startswith("model.23")] == [
         f"model.23.cv3.{i}.2.{kind}" for i in range(3) for kind in ("weight", "bias")
     ]
@@ -88,26 +93,26 @@ def test_a_file_with_other_classes():
 
 @pytest.mark.parametrize("depth", [0.33, 0.67, 1.0])
 @pytest.mark.parametrize("file", [f.replace("8n", "8").replace("11n", "11") for f in SHIPPED])
-def test_every_counterpart_is_carried_at_other_depths(file, depth):
+def test_every_counterpart_is_transferred_at_other_depths(file, depth):
     base, changed, *_ = SHIPPED[file.replace("yolov8", "yolov8n").replace("yolo11", "yolo11n")]
     target = build(tiny_scale(file, depth=depth, nc=3))
-    report = carry(build(tiny_scale(base.removesuffix("n"), depth=depth, nc=3)), target)
+    report = transfer_weights(build(tiny_scale(base.removesuffix("n"), depth=depth, nc=3)), target)
     assert not report.partly
     assert {row.number for row in report.rows if row.new} == changed
     new = {n for n in target.state_dict() if int(n.split(".")[1]) in changed}
     if "C2f" in file:  # cv1, cv2 and the first convolution of every bottleneck are the same
         new = {n for n in new if re.search(r"\.m\.\d\.cv2\.", n)}
     assert set(report.new) == new
-    assert set(report.carried) == target.state_dict().keys() - new
+    assert set(report.transferred) == target.state_dict().keys() - new
 
 
-def test_the_same_network_is_carried_whole(recipe):
+def test_the_same_network_is_transferred_whole(recipe):
     source, target = recipe.stir(build("yolo11n")), build("yolo11n")
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     assert (report.share, report.share_left, report.new, report.partly, report.left) == (1.0, 0.0, [], [], [])
     assert str(report) == (
-        "Carried over 499 of 499 tensors, 0 more in part (100.0% of the parameters); "
-        "0 are new; 0 of the given weights were left (0.0%)"
+        "Transferred 499 of 499 tensors, 0 more in part (100.0% of the parameters); "
+        "0 are new; 0 of the source's tensors were not used (0.0%)"
     )
     assert all(torch.equal(v, source.state_dict()[k]) for k, v in target.state_dict().items())
 
@@ -116,8 +121,8 @@ def test_another_network_takes_nothing_and_says_so():
     source = build({"nc": 3, "backbone": [[-1, 1, "nn.Conv2d", [3, 8, 5, 2]]], "head": [[-1, 1, "GhostConv", [8]]]})
     target = build({"nc": 3, "backbone": [[-1, 1, "AKConv", [8, 3, 2]]], "head": [[-1, 2, "deformable_LKA", []]]})
     before = values(target)
-    report = carry(source, target)
-    assert str(report).startswith("Nothing was carried over")
+    report = transfer_weights(source, target)
+    assert str(report).startswith("No weights were transferred")
     assert (report.share, report.share_left, len(report.new)) == (0.0, 1.0, len(before))
     assert all(torch.equal(v, before[k]) for k, v in target.state_dict().items())
 
@@ -125,7 +130,7 @@ def test_another_network_takes_nothing_and_says_so():
 def test_the_source_is_not_changed(tiny, recipe, put_in):
     source = recipe.stir(build(tiny, names=["ant", "bee", "cat"])).half()
     before, names = values(source), dict(source.names)
-    carry(source, build({**put_in(tiny, 3, [-1, 1, "Bottleneck", [16]]), "nc": 5}, names="abcde"))
+    transfer_weights(source, build({**put_in(tiny, 3, [-1, 1, "Bottleneck", [16]]), "nc": 5}, names="abcde"))
     assert all(torch.equal(v, before[k]) and v.dtype == before[k].dtype for k, v in source.state_dict().items())
     assert source.names == names
 
@@ -138,7 +143,7 @@ def test_the_source_is_not_changed(tiny, recipe, put_in):
 )
 def test_new_residual_blocks_change_nothing_at_first(file, recipe):
     source, target = recipe.stir(build(tiny_scale("yolov8", nc=3))), build(tiny_scale(file, nc=3))
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     assert len(report.identities) == {"yolov8-DLKA": 3, "yolov8-DLKA-neck": 1, "yolov8-DLKA-head": 6}[file]
     assert_computes_the_same(source, target, recipe)
     sum(y.square().mean() for y in target.train()(recipe.image(IMAGE))).backward()
@@ -150,8 +155,8 @@ def test_new_residual_blocks_change_nothing_at_first(file, recipe):
 def test_an_identity_put_in_anywhere(tiny, at, recipe, put_in):
     source = recipe.stir(build(tiny))
     target = build(put_in(tiny, at, [-1, 2, "deformable_LKA_Attention", []]))
-    report = carry(source, target)
-    assert len(report.carried) == len(source.state_dict()) and not report.left
+    report = transfer_weights(source, target)
+    assert len(report.transferred) == len(source.state_dict()) and not report.left
     assert report.identities == [f"model.{at}.0", f"model.{at}.1"]
     assert_computes_the_same(source, target, recipe)
 
@@ -169,7 +174,7 @@ def test_an_identity_put_in_anywhere(tiny, at, recipe, put_in):
 def test_which_blocks_start_as_identities(tiny, row, identities, recipe, put_in):
     source = recipe.stir(build(tiny))
     target = build(put_in(tiny, 3, [-1, 1, row, [] if row == "ACmix" else [16]]))
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     assert report.rows[3].identity == identities
     if identities:
         assert_computes_the_same(source, target, recipe)
@@ -177,27 +182,27 @@ def test_which_blocks_start_as_identities(tiny, row, identities, recipe, put_in)
 
 def test_a_bottleneck_without_shortcut_is_no_identity(tiny, put_in):
     target = build(put_in(tiny, 3, [-1, 1, "Bottleneck_DLKA", [16, False]]))
-    report = carry(build(tiny), target)
+    report = transfer_weights(build(tiny), target)
     assert report.rows[3].identity == ["cv2"], "the attention inside is one of its own"
     assert target.model[3].cv1.bn.weight.min() == 1
 
 
-def test_what_is_carried_wins_over_the_identity(tiny, recipe):
+def test_what_is_transferred_wins_over_the_identity(tiny, recipe):
     # the bottleneck's first convolution has a counterpart; its attention is new
     source = recipe.stir(build(tiny))
     tiny["backbone"][2] = [-1, 1, "C2f_DLKA", [16, True]]
     target = build(tiny)
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     block, old = target.model[2].m[0], source.model[2].m[0]
     assert torch.equal(block.cv1.bn.weight, old.cv1.bn.weight)
     assert block.cv2.proj_2.weight.abs().max() == 0
     assert report.rows[2].identity == ["m.0"]
 
 
-def test_carrying_on_keeps_what_has_been_learnt(tiny, recipe, put_in):
+def test_continuing_keeps_trained_weights(tiny, recipe, put_in):
     longer = put_in(tiny, 3, [-1, 1, "deformable_LKA_Attention", []])
     trained, fresh = recipe.stir(build(longer)), build(longer)
-    report = carry(trained, fresh)
+    report = transfer_weights(trained, fresh)
     assert not report.identities
     assert torch.equal(fresh.model[3].proj_2.weight, trained.model[3].proj_2.weight)
 
@@ -210,14 +215,14 @@ def test_carrying_on_keeps_what_has_been_learnt(tiny, recipe, put_in):
 def test_a_grown_network_starts_as_the_small_one(base, width, depth, recipe):
     source, target = build(tiny_scale(base, depth=0.5)), build(tiny_scale(base, width, depth))
     recipe.stir(source)
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     assert report.share_left == 0 and report.share < 1
     assert_computes_the_same(source, target, recipe)
 
 
 def test_a_smaller_network_takes_the_first_channels():
     source, target = build(tiny_scale("yolov8", 0.25)), build(tiny_scale("yolov8"))
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     assert not report.new and report.share == 1 and report.share_left > 0.6
     first, second = source.model[0].conv.weight, source.model[1].conv.weight
     assert torch.equal(target.model[0].conv.weight, first[:8])
@@ -228,13 +233,15 @@ def test_a_smaller_network_takes_the_first_channels():
 
 
 def test_attention_heads_of_another_width_are_not_mixed():
-    report = carry(build(tiny_scale("yolo11", 0.0625)), build(tiny_scale("yolo11", 0.125)))  # 32 and 64 channels a head
+    report = transfer_weights(
+        build(tiny_scale("yolo11", 0.0625)), build(tiny_scale("yolo11", 0.125))
+    )  # 32 and 64 channels a head
     assert {n for n in report.new if ".attn." in n} and not [n for n in report.partly if ".attn." in n]
 
 
 def test_added_modules_of_another_width_stay_new():
     # what their channels mean is their own matter: the heads of an ACmix lie side by side, for instance
-    report = carry(build(tiny_scale("yolov8-ACmix", 0.125)), build(tiny_scale("yolov8-ACmix", 0.25)))
+    report = transfer_weights(build(tiny_scale("yolov8-ACmix", 0.125)), build(tiny_scale("yolov8-ACmix", 0.25)))
     partly = [n for n in report.partly if n.startswith(("model.16.", "model.20.", "model.24."))]
     assert not partly
     assert {"model.16.conv1.weight", "model.16.dep_conv.weight"} <= set(report.new)
@@ -244,7 +251,7 @@ def test_a_further_input_of_a_concat_is_not_heard_at_first(tiny, recipe):
     source = recipe.stir(build(tiny))
     tiny["head"][1] = [[-1, 1, 2], 1, "Concat", [1]]  # layer 1 in the middle
     target = build(tiny)
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     assert report.partly == ["model.6.cv1.conv.weight"]
     assert_computes_the_same(source, target, recipe)
 
@@ -253,7 +260,7 @@ def test_the_inputs_of_a_concat_may_change_places(tiny, recipe):
     source = recipe.stir(build(tiny))
     tiny["head"][1] = [[2, -1], 1, "Concat", [1]]
     target = build(tiny)
-    assert carry(source, target).share == 1
+    assert transfer_weights(source, target).share == 1
     assert_computes_the_same(source, target, recipe)
 
 
@@ -263,7 +270,7 @@ def test_another_convolution_takes_no_statistics(tiny, row):
     nn.init.constant_(source.model[3].bn.running_mean, 7.0)
     tiny["backbone"][3] = [-1, 1, *row]
     target = build(tiny)
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     assert len(report.rows[3].new) == 6 and report.rows[3].source == 3
     assert target.model[3].bn.running_mean.abs().max() < 7
 
@@ -275,9 +282,9 @@ def test_classes_by_name(tiny, recipe):
     source = recipe.stir(build(tiny, nc=4, names=["cat", "dog", "car", "tree"]))
     target = build(tiny, nc=3, names=["Dog", "lorry", "cat"])
     before = values(target)
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     assert report.classes == ["Dog", "cat"]
-    assert str(report).endswith("classes known by name: Dog, cat; 3 in all")
+    assert str(report).endswith("classes matched by name: Dog, cat; 3 in all")
     for level in range(2):
         for kind in ("weight", "bias"):
             key = f"model.7.cv3.{level}.2.{kind}"
@@ -289,7 +296,7 @@ def test_classes_by_name(tiny, recipe):
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours", "carried"),
+    ("theirs", "ours", "transferred"),
     [
         ("abc", None, "abc"),  # a new network takes the names too
         (None, "abc", "abc"),
@@ -299,11 +306,11 @@ def test_classes_by_name(tiny, recipe):
     ],
     ids=["no names", "names given later", "other order", "other classes", "numbers only"],
 )
-def test_which_class_rows_are_carried(tiny, theirs, ours, carried):
+def test_which_class_rows_are_transferred(tiny, theirs, ours, transferred):
     source, target = build(tiny, names=theirs), build(tiny, names=ours)
-    report = carry(source, target)
-    assert "".join(report.classes) == carried
-    assert not report.partly and len(report.new) == (0 if carried else 4)
+    report = transfer_weights(source, target)
+    assert "".join(report.classes) == transferred
+    assert not report.partly and len(report.new) == (0 if transferred else 4)
     assert "".join(target.names.values()) == (ours or theirs or "012")
 
 
@@ -311,16 +318,18 @@ def test_which_class_rows_are_carried(tiny, theirs, ours, carried):
 def test_two_classes_of_one_name(tiny, recipe, ours, rows):
     """Going on with one's own names changes no row; of two of one name the first meets the first."""
     source, target = recipe.stir(build(tiny, names="aab")), build(tiny, names=ours)
-    carry(source, target)
+    transfer_weights(source, target)
     theirs = source.model[-1].cv3[0][-1].bias
     assert len(set(theirs.tolist())) == 3
     assert torch.equal(target.model[-1].cv3[0][-1].bias, theirs[rows])
 
 
 def test_numbers_are_no_names(tiny):
-    report = carry(build(tiny, nc=5), build(tiny, nc=3))
+    report = transfer_weights(build(tiny, nc=5), build(tiny, nc=3))
     assert report.classes == []
-    assert str(report).endswith("no class is carried: their number differs, and one of the networks has no class names")
+    assert str(report).endswith(
+        "no class was transferred: their number differs, and one of the networks has no class names"
+    )
 
 
 def named(network):
@@ -354,25 +363,25 @@ def test_digits_are_names_once_they_come_from_data(tiny, source, ours, rows, ado
     network = digits(tiny, source)
     if adopted:  # a new network with as many classes takes the names, and knows that they are names
         network = build(tiny, nc=source)
-        carry(digits(tiny, source), network)
+        transfer_weights(digits(tiny, source), network)
     target = named(build(tiny, names=ours, nc=len(ours)))
-    report = carry(network, target)
+    report = transfer_weights(network, target)
     assert "".join(report.classes) == rows
     for branch in target.model[-1].cv3:
-        carried = {name: x - 100 for name, x in zip(ours, branch[-1].bias.tolist(), strict=True) if x > 50}
-        assert carried == {name: int(name) for name in rows}
-    told = f"classes known by name: {', '.join(rows) or 'none'}; {len(ours)} in all"
+        transferred = {name: x - 100 for name, x in zip(ours, branch[-1].bias.tolist(), strict=True) if x > 50}
+        assert transferred == {name: int(name) for name in rows}
+    told = f"classes matched by name: {', '.join(rows) or 'none'}; {len(ours)} in all"
     assert (told in str(report)) == (len(rows) < len(ours))
 
 
 def test_digits_of_data_meet_the_numbers_of_a_network_without_names(tiny):
     # an object from somewhere else may have the names of its data without saying so: 0 is 0 either way
-    assert carry(digits(tiny, 10, known=False), named(build(tiny, nc=3))).classes == ["0", "1", "2"]
+    assert transfer_weights(digits(tiny, 10, known=False), named(build(tiny, nc=3))).classes == ["0", "1", "2"]
 
 
 def test_names_of_data_are_not_replaced_by_those_of_the_source(tiny):
     target = named(build(tiny, nc=3))
-    report = carry(build(tiny, names=["cat", "dog", "car"]), target)
+    report = transfer_weights(build(tiny, names=["cat", "dog", "car"]), target)
     assert (report.classes, target.names) == ([], {0: "0", 1: "1", 2: "2"})
 
 
@@ -386,7 +395,7 @@ def test_80_classes_become_3(recipe):
     source = recipe.stir(build("yolov8n"))
     source.names = {i: f"class {i}" for i in range(80)}
     target = build("yolov8n", nc=3, names=["class 79", "mine", "class 16"])
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     # 80 -> 64 hidden channels in three levels: weights and 4 tensors of two normalisations, and the class layer's two
     assert len(report.partly) == 3 * (2 * 5 + 2) and not report.new
     for ours, theirs in zip(target.model[-1].cv3, source.model[-1].cv3, strict=True):
@@ -398,7 +407,7 @@ def test_80_classes_become_3(recipe):
 def test_both_kinds_of_class_branch(tiny, legacy, recipe):
     source, target = build({**tiny, "legacy": legacy}), build({**tiny, "legacy": not legacy})
     recipe.stir(source)
-    report = carry(source, target)
+    report = transfer_weights(source, target)
     new = {n.rsplit(".", 1)[0] for n in report.new}
     assert all(
         n.startswith(("model.7.cv3.0.0.", "model.7.cv3.0.1.", "model.7.cv3.1.0.", "model.7.cv3.1.1.")) for n in new
@@ -409,7 +418,7 @@ def test_both_kinds_of_class_branch(tiny, legacy, recipe):
 
 def test_levels_meet_by_stride():
     source, target = build(tiny_scale("yolov8", nc=3)), build(tiny_scale("yolov8-p2", nc=3))
-    carry(source, target)
+    transfer_weights(source, target)
     for ours, theirs in ((1, 0), (2, 1), (3, 2)):
         assert torch.equal(target.model[-1].cv2[ours][2].weight, source.model[-1].cv2[theirs][2].weight)
 
@@ -428,7 +437,7 @@ def test_load_logs_and_returns_the_report(tiny, monkeypatch):
 
 def test_a_network_out_of_a_pickle_of_8_3_0(tiny, put_in):
     source = build(tiny)
-    del source.layer_maps  # ours alone has it
+    del source._layer_sizes  # ours alone has it
     target = build(put_in(tiny, 3, [-1, 1, "nn.Identity", []]))
     state = torch.random.get_rng_state()
     assert target.load(source, verbose=False).share == 1
@@ -438,7 +447,7 @@ def test_a_network_out_of_a_pickle_of_8_3_0(tiny, put_in):
 def test_the_table_tells_of_changed_rows_only(tiny, put_in):
     longer = put_in(tiny, 3, [-1, 1, "deformable_LKA_Attention", []])
     longer["backbone"][1] = [-1, 1, "AKConv", [16, 3, 2]]
-    lines = str(carry(build(tiny), build(longer))).splitlines()
+    lines = str(transfer_weights(build(tiny), build(longer))).splitlines()
     assert [line.split() for line in lines[1:]] == [
         ["layer", "type", "weights", "tensors"],
         ["1", "AKConv", "from", "1", "Conv", "8", "new"],
@@ -446,7 +455,7 @@ def test_the_table_tells_of_changed_rows_only(tiny, put_in):
     ]
 
 
-def test_training_carries_class_rows_by_the_names_of_the_data(tiny):
+def test_training_transfers_class_rows_by_the_names_of_the_data(tiny):
     source = build(tiny, nc=2, names=["bright", "dark"])
     trainer = SimpleNamespace(data={"nc": 2, "names": {0: "dark", 1: "grey"}})
     network = DetectionTrainer.get_model(trainer, cfg=tiny, weights=source, verbose=False)
@@ -455,10 +464,10 @@ def test_training_carries_class_rows_by_the_names_of_the_data(tiny):
 
 def test_errors(tiny):
     fused = build(tiny).fuse(verbose=False)
-    with pytest.raises(ValueError, match=r"given network is fused.*before fuse"):
-        carry(fused, build(tiny))
-    with pytest.raises(ValueError, match="receiving network is fused"):
-        carry(build(tiny), fused)
+    with pytest.raises(ValueError, match=r"source network is fused.*before fuse"):
+        transfer_weights(fused, build(tiny))
+    with pytest.raises(ValueError, match="target network is fused"):
+        transfer_weights(build(tiny), fused)
     with pytest.raises(ValueError, match="this is a Conv2d"):
-        carry(nn.Conv2d(3, 3, 1), build(tiny))
-    assert carry(fused, build(tiny).fuse(verbose=False)).share == 1
+        transfer_weights(nn.Conv2d(3, 3, 1), build(tiny))
+    assert transfer_weights(fused, build(tiny).fuse(verbose=False)).share == 1

@@ -1,6 +1,8 @@
 """The added modules, one file per paper. Every file in this folder is imported and registers its classes.
 
-Adding a module is adding a file here: a class with `@register(...)` above it (see ultralytics/nn/registry.py).
+Adding a module is adding a file here: a class with `@register(...)` above it (see ultralytics/nn/registry.py). Each
+registered class, and each further name of it, can be imported from this package: `from ultralytics.nn.Addmodules
+import AKConv`.
 """
 
 from __future__ import annotations
@@ -8,16 +10,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from ultralytics.nn import registry
-from ultralytics.nn.registry import RegistryError, register
+from ultralytics.nn.registry import RegistryError, register, registered
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")
 
 _CLASSES: dict[str, type] = {
-    entry.name: entry.cls for entry in registry.entries().values() if entry.cls.__module__.startswith(f"{__name__}.")
+    name: entry.cls for name, entry in registered().items() if entry.dotted.startswith(f"{__name__}.")
 }
-__all__ = [*_CLASSES, "RegistryError", "register"]  # names of classes, known once the files are read
+__all__ = [*_CLASSES, "RegistryError", "register"]  # names of classes, known once the files are imported
 
 
 def __getattr__(name: str) -> type:

@@ -1,7 +1,7 @@
-"""Networks in .safetensors files: the weights in full precision and, in the header, a JSON text that rebuilds the rest.
+"""Networks in .safetensors files: the weights in full precision, and a JSON description in the header.
 
 The header's `metadata` has one key, `ultralytics`: a JSON object of
-    format    1, raised when the meaning of a key changes
+    format    1, increased when the meaning of a key changes
     network   class name of the network, such as DetectionModel
     yaml      content of its model file, as the network was built
     names     class names by number
@@ -26,7 +26,13 @@ _KEY = "ultralytics"
 
 
 def write(path: str | Path, state: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write weights and description; `description` has the keys of the table above but `format`."""
+    """Write weights and description.
+
+    Args:
+        path: target; its folder exists.
+        state: weights by name.
+        description: the keys of the table above without `format`.
+    """
     library = _library()
     text = json.dumps({"format": FORMAT} | description, ensure_ascii=False, default=str)
     # copies: two keys that share memory are an error in this format
@@ -50,25 +56,29 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             text = (file.metadata() or {}).get(_KEY)
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (library.SafetensorError, OSError, ValueError) as e:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {e}") from e
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {e}") from e
     if text is None:
         raise CheckpointError(
             f"{path} holds weights only, without the description of a network that YOLO.save('x.safetensors') writes"
         )
+    return state, _parsed(path, text)
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         description = json.loads(text)
     except ValueError as e:
         raise CheckpointError(f"{path}: the description of the network is not JSON: {e}") from e
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: the description has not the format {FORMAT}; a newer version wrote it")
+        raise CheckpointError(f"{path}: the description does not have the format {FORMAT}; a newer version wrote it")
     if isinstance(description.get("names"), dict):
         description["names"] = {int(k): str(v) for k, v in description["names"].items()}
-    return state, description
+    return description
 
 
 def _library() -> ModuleType:
     try:
-        import safetensors.torch  # an extra: who never writes such a file does not need it
+        import safetensors.torch  # an optional package, needed for such files only
     except ImportError as e:
-        raise ImportError("files of the kind .safetensors need the package safetensors: pip install safetensors") from e
+        raise ImportError(".safetensors files need the package safetensors: pip install safetensors") from e
     return safetensors

@@ -1,1 +1,1 @@
-"""A network prepared for inference: a copy with fused layers, on its device."""
+"""Networks prepared for inference: copies with fused layers on their device."""
