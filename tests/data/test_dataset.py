@@ -12,7 +12,8 @@ from toy_dataset import make_dataset, write_label
 
 from ultralytics.data import image_cache
 from ultralytics.data.augment import NUM_MIX
-from ultralytics.data.dataset import SampleSpec, YOLODataset, rect_batches
+from ultralytics.data.base import SampleSpec
+from ultralytics.data.dataset import YOLODataset, rect_batches
 from ultralytics.data.dataset_config import DatasetError, check_det_dataset
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "official.json").read_text())

@@ -92,7 +92,7 @@ def test_missing_images_name_place_and_remedy_and_run_nothing(toy, tmp_path):
 def test_only_the_splits_in_question_must_exist(toy):
     file = write(toy.parent, train="images/none")
     assert check_det_dataset(file)["train"].endswith("none")
-    with pytest.raises(DatasetNotFoundError, match="train: looked for"):
+    with pytest.raises(DatasetNotFoundError, match="train: expected at"):
         check_det_dataset(file, splits=("train", "val"))
 
 
@@ -104,7 +104,7 @@ def test_missing_file():
 def test_files_of_the_package_find_data_below_the_current_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     shipped = yaml_load(find_data_yaml("coco128.yaml"))
-    with pytest.raises(DatasetNotFoundError, match="root: looked for"):
+    with pytest.raises(DatasetNotFoundError, match="root: searched"):
         check_det_dataset("coco128.yaml")
     (tmp_path / shipped["path"] / shipped["val"]).mkdir(parents=True)
     assert check_det_dataset("coco128.yaml")["path"] == (tmp_path / shipped["path"]).resolve()

@@ -67,7 +67,7 @@ def test_repeated_lines_count_once_and_order_stays():
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"0 .5 .5 .2 .2\n2 .5 .5 .2 .2", "^2: class 2 is not a whole number from 0 to 1"),  # 8.3.0 lets nc pass
+        (b"0 .5 .5 .2 .2\n2 .5 .5 .2 .2", "^2: class 2 is not an integer from 0 to 1"),  # 8.3.0 lets nc pass
         (b"-1 .5 .5 .2 .2", "^1: class -1"),
         (b"0.7 .5 .5 .2 .2", "^1: class 0.7"),
         (b"\n\n0 .5 .5 1.01 .2", "^3: coordinate 1.01 is outside 0 to 1"),
@@ -171,7 +171,7 @@ def test_the_schema_decides_and_not_the_number_of_values():
         (ORIENTED, b"0 .5 .5 .4 .4", "^1: 5 numbers in the line instead of 9; an oriented box has 4 corners"),
         (ORIENTED, b"0 .1 .1 .5 .1 .5 .4", "^1: 7 numbers in the line instead of 9"),
         (ORIENTED, b"0 1 1 2 1 2 2 1 20", "^1: coordinate 20 is far outside 0 to 1; divide pixels"),
-        (ORIENTED, b"1 .1 .1 .2 .1 .2 .2 .1 .2", "^1: class 1 is not a whole number from 0 to 0"),
+        (ORIENTED, b"1 .1 .1 .2 .1 .2 .2 .1 .2", "^1: class 1 is not an integer from 0 to 0"),
     ],
 )
 def test_bad_lines_of_other_schemas(schema, raw, message):

@@ -202,3 +202,12 @@ class TrainAugment:
         """The scene as a single tile with instances of its mirror image pasted in."""
         image, instances = self.copy_paste.mirrored(flattened(scene), scene.instances, self.flip.flip_idx)
         return replace(scene, tiles=[Tile(image, 0, 0)], instances=instances, owner=np.zeros(len(instances), int))
+
+
+def __getattr__(name: str) -> object:
+    """`classify_transforms` and `classify_augmentations` at their path of 8.3.0; torchvision is imported only then."""
+    if name in ("classify_transforms", "classify_augmentations", "ClassifyLetterBox"):
+        from ultralytics.data import classify_transforms as module  # costs a second, which detection does not spend
+
+        return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

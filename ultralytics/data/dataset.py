@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
-from torch.utils.data import Dataset
 
 from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import NUM_MIX, TrainAugment
+from ultralytics.data.base import BaseDataset, SampleSpec, option
 from ultralytics.data.batch import Sample, collate
 from ultralytics.data.dataset_config import DatasetError
 from ultralytics.data.format import Format
@@ -35,16 +35,7 @@ from ultralytics.utils import LOGGER
 _CACHES: dict[bool | str | None, str | None] = {True: "ram", "ram": "ram", "disk": "disk", False: None, None: None}
 
 
-class SampleSpec(NamedTuple):
-    """What a sample is made of."""
-
-    image_index: int  # in the dataset
-    position: int  # in the epoch's order, by which images in memory are found again
-    seed: int
-    mix_indices: tuple[tuple[int, int], ...]  # (index, position) of the other images
-
-
-class YOLODataset(Dataset[Sample]):
+class YOLODataset(BaseDataset[Sample]):
     """Images with labels, for training (`augment=True`) or validation.
 
     Attributes:
@@ -123,7 +114,7 @@ class YOLODataset(Dataset[Sample]):
             self.im_files, self.shapes, imgsz, batch_size=self.batch_size, augment=augment, cache=self.cache,
             fingerprint=(self.table.paths, self.table.stamps, self.rows), prefix=prefix,
         )  # fmt: skip
-        self.format = Format(schema, int(_option(hyp, "mask_ratio", 4)), bool(_option(hyp, "overlap_mask", True)))
+        self.format = Format(schema, int(option(hyp, "mask_ratio", 4)), bool(option(hyp, "overlap_mask", True)))
         self.letterbox = LetterBox((imgsz, imgsz), scaleup=False)
         self.augmenter = self._make_augmenter(hyp) if augment else None
 
@@ -166,6 +157,14 @@ class YOLODataset(Dataset[Sample]):
             if hyp is not None:
                 self.augmenter = self._make_augmenter(hyp)
             self.augmenter.close_mosaic()
+
+    def mix_indices(self, order: np.ndarray, position: int, shares: np.ndarray) -> tuple[tuple[int, int], ...]:
+        """See `BaseDataset`; all images if they are kept in memory, else those of a window of the epoch."""
+        if self.images.whole:
+            return tuple((i, i) for i in (shares * len(self)).astype(int).tolist())
+        low, high = self.images.mix_window(position)
+        positions = (low + shares * (min(high, len(order)) - low)).astype(int)
+        return tuple(zip(order[positions].tolist(), positions.tolist(), strict=True))
 
     def __getitem__(self, item: int | SampleSpec) -> Sample:
         """One sample; a plain index of a training set draws a spec from numpy's global generator."""
@@ -237,7 +236,7 @@ class YOLODataset(Dataset[Sample]):
 
     def _make_augmenter(self, hyp: object | None) -> TrainAugment:
         hyp = get_cfg() if hyp is None else hyp
-        values = {key: float(_option(hyp, key)) for key in TrainAugment.KEYS}
+        values = {key: float(option(hyp, key)) for key in TrainAugment.KEYS}
         flip_idx = self.data.get("flip_idx")
         if self.rect:
             values.update(mosaic=0.0, mixup=0.0)
@@ -248,8 +247,8 @@ class YOLODataset(Dataset[Sample]):
         return TrainAugment(
             values,
             self.imgsz,
-            copy_paste=float(_option(hyp, "copy_paste", 0.0)),
-            copy_paste_mode=str(_option(hyp, "copy_paste_mode", "flip")),
+            copy_paste=float(option(hyp, "copy_paste", 0.0)),
+            copy_paste_mode=str(option(hyp, "copy_paste_mode", "flip")),
             flip_idx=flip_idx,
             clip_outlines=self.schema.kind == "polygon",
         )
@@ -279,11 +278,3 @@ def rect_batches(
     ratio[high < 1, 0] = high[high < 1]
     ratio[low > 1, 1] = 1 / low[low > 1]
     return order, np.ceil(ratio * imgsz / stride + pad).astype(np.int64) * stride
-
-
-def _option(hyp: object | None, key: str, default: float | str | bool | None = None) -> Any:
-    """An option of a namespace or mapping; `default` if it has none, an error if there is no default either."""
-    if hyp is None:
-        return default
-    values = hyp if isinstance(hyp, Mapping) else vars(hyp)
-    return values[key] if default is None else values.get(key, default)

@@ -46,7 +46,7 @@ def check_det_dataset(
 
     Raises:
         DatasetNotFoundError: there is no such file, or a split of `splits` is missing on the disk.
-        DatasetError: `train` or `val` is not stated, `names` and `nc` disagree, or a value is
+        DatasetError: `train` or `val` is missing, `names` and `nc` disagree, or a value is
             not valid.
     """
     data, yaml_file = _read(dataset)
@@ -65,16 +65,16 @@ def check_det_dataset(
 
     roots = _roots(data.get("path"), yaml_file)
     root = next((folder for folder in roots if folder.is_dir()), roots[0])
-    tried: dict[str, list[str]] = {}
+    missing_by_split: dict[str, list[str]] = {}
     for split in SPLITS:
         value = data.get(split)
         data[split] = _resolve(value, root, f"{where}: '{split}'")
         entries = [] if data[split] is None else [data[split]] if isinstance(data[split], str) else data[split]
         missing = [entry for entry in entries if not Path(entry).exists()]
         if missing and split in splits:
-            tried[split] = missing
-    if tried:
-        raise DatasetNotFoundError(_not_found(tried, roots, where, data))
+            missing_by_split[split] = missing
+    if missing_by_split:
+        raise DatasetNotFoundError(_not_found(missing_by_split, roots, where, data))
     if data["minival"] is None:
         del data["minival"]
     return {**data, "yaml_file": str(yaml_file or ""), "path": root}
@@ -147,14 +147,12 @@ def _check_sigmas(sigmas: object, nk: int, where: str) -> None:
 
 def _read(dataset: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
     if isinstance(dataset, Mapping):
-        stated = dataset.get("yaml_file")
-        return dict(dataset), Path(stated).absolute() if stated else None
+        yaml_file = dataset.get("yaml_file")
+        return dict(dataset), Path(yaml_file).absolute() if yaml_file else None
     try:
         yaml_file = Path(find_data_yaml(dataset)).absolute()
     except FileNotFoundError as e:
-        raise DatasetNotFoundError(
-            f"{e}\nA dataset is given as a YAML file with the lines path, train, val and names."
-        ) from e
+        raise DatasetNotFoundError(f"{e}\nA dataset file is YAML with the lines path, train, val and names.") from e
     return yaml_load(yaml_file), yaml_file
 
 
@@ -177,7 +175,7 @@ def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
     if sorted(names, key=str) != sorted(range(len(names)), key=str):
         listed = ", ".join(map(str, list(names)[:10]))
         raise DatasetError(
-            f"{where}: the numbers of `names` must be 0 to {len(names) - 1} without a gap, but are {listed}."
+            f"{where}: the class numbers in `names` must be 0 to {len(names) - 1} without a gap, but are {listed}."
         )
     if nc is not None and nc != len(names):
         raise DatasetError(f"{where}: nc is {nc}, but there are {len(names)} names. Correct one, or leave nc out.")
@@ -197,7 +195,7 @@ def _resolve(value: Any, root: Path, where: str) -> str | list[str] | None:
     if value is None or value == "" or value == []:
         return None
     if isinstance(value, (list, tuple)):
-        return [one for item in value if isinstance(one := _resolve(item, root, where), str)]
+        return [entry for item in value if isinstance(entry := _resolve(item, root, where), str)]
     if not isinstance(value, (str, Path)):
         raise DatasetError(f"{where} is {value!r}, but must be a folder, a .txt list, or a list of these.")
     path = (root / Path(value).expanduser()).resolve()
@@ -207,12 +205,12 @@ def _resolve(value: Any, root: Path, where: str) -> str | list[str] | None:
     return str(path)
 
 
-def _not_found(tried: Mapping[str, Sequence[str]], roots: Sequence[Path], where: str, data: Mapping[str, Any]) -> str:
+def _not_found(missing: Mapping[str, Sequence[str]], roots: Sequence[Path], where: str, data: Mapping[str, Any]) -> str:
     lines = [f"{where}: the images do not exist."]
-    lines += [f"  {split}: looked for {entry}" for split, entries in tried.items() for entry in entries]
+    lines += [f"  {split}: expected at {entry}" for split, entries in missing.items() for entry in entries]
     if len(roots) > 1:
-        lines.append(f"  root: looked for {' and '.join(map(str, roots))}")
-    keys = "`, `".join(["path", *tried])
+        lines.append(f"  root: searched {' and '.join(map(str, roots))}")
+    keys = "`, `".join(["path", *missing])
     remedy = f"Put the dataset there, or correct `{keys}`; `path` counts from the YAML file's own folder."
     if data.get("download"):
         source = str(data["download"]).strip().splitlines()[0]

@@ -10,8 +10,12 @@ from ultralytics.data.label_parser import LabelError
 MIN_SIDE = 10  # pixels; smaller images are taken for broken
 
 
-def check_image(path: str) -> tuple[int, int]:
+def check_image(path: str, min_side: int = MIN_SIDE) -> tuple[int, int]:
     """Rows and columns of an image as displayed, after a check that it can be read.
+
+    Args:
+        path: image file.
+        min_side: smallest number of rows and of columns.
 
     Raises:
         LabelError: what is wrong with it.
@@ -32,8 +36,8 @@ def check_image(path: str) -> tuple[int, int]:
         raise LabelError(
             f"the image has the format {image_format or 'unknown'}; save it as one of {', '.join(sorted(IMG_FORMATS))}"
         )
-    if min(w, h) < MIN_SIDE:
-        raise LabelError(f"the image is only {w}x{h} pixels; at least {MIN_SIDE} on each side are needed")
+    if min(w, h) < min_side:
+        raise LabelError(f"the image is only {w}x{h} pixels; at least {min_side} on each side are needed")
     return (w, h) if rotated else (h, w)
 
 

@@ -255,7 +255,7 @@ def _check_class_and_finite(lines: _Lines, rows: np.ndarray, nc: int) -> None:
     if not finite[bad]:
         raise LabelError(f"{number}: a value is NaN or Inf; correct the line")
     raise LabelError(
-        f"{number}: class {tokens[0]} is not a whole number from 0 to {nc - 1}; add it to `names`, or correct the line"
+        f"{number}: class {tokens[0]} is not an integer from 0 to {nc - 1}; add it to `names`, or correct the line"
     )
 
 

@@ -1,7 +1,7 @@
 """Labels: read and checked once, kept as flat arrays in a cache that notices changes.
 
 A bad image or a bad line (see data/label_parser.py) takes that image out of the dataset; images without a label file
-or with an empty one stay, as background. What was found is logged once, in a summary. Nothing in the dataset is
+or with an empty one stay, as background. The results are logged once, in a summary. Nothing in the dataset is
 written. The cache is in the user's settings folder; only images whose files changed (size or time) are read again.
 """
 
@@ -66,18 +66,34 @@ def load_labels(
     Raises:
         DatasetError: no image is usable, or no label.
     """
-    folder = os.path.commonpath([str(Path(image).parent) for image in (images[0], images[-1])])
-    file = settings_dir() / "cache" / f"labels-{_cache_key(images, folder, nc, schema)}.bin"
+    table, from_cache = scan_labels(images, nc, prefix, schema)
+    _log_summary(table, _folder(images), f"{prefix}{'cached' if from_cache else 'read'}")
+    return table
+
+
+def scan_labels(images: Sequence[str], nc: int, prefix: str, schema: LabelSchema) -> tuple[LabelTable, bool]:
+    """As `load_labels`, without a summary or an error; also whether all came from the cache.
+
+    With the schema "class" no label files are read, and images of any size are usable.
+    """
+    file = settings_dir() / "cache" / f"labels-{_cache_key(images, nc, schema)}.bin"
     old = read_cache(file)
     stamps = _stamps(images)
     if old is not None and is_current(old, images, stamps):
-        table, origin = old, "cached"
-    else:
-        table, origin = _update(images, stamps, old, nc, schema, prefix), "read"
-        write_cache(file, table)
-        table = read_cache(file) or table  # mapped: the workers share its pages
-    _log_summary(table, folder, f"{prefix}{origin}")
-    return table
+        return old, True
+    table = _update(images, stamps, old, nc, schema, prefix)
+    write_cache(file, table)
+    return read_cache(file) or table, False  # mapped: the workers share its pages
+
+
+def log_notes(table: LabelTable) -> None:
+    """Log why images were left out, and what else is to be said about some."""
+    noted = np.flatnonzero(np.diff(table.note_offsets))
+    noted = noted[np.argsort(table.status[noted] != CORRUPT, kind="stable")]  # what was left out comes first
+    for row in noted[:REASONS_SHOWN]:
+        LOGGER.warning("  %s", table.note(int(row)))
+    if len(noted) > REASONS_SHOWN:
+        LOGGER.warning("  ... and %d more", len(noted) - REASONS_SHOWN)
 
 
 # ----------------------------------------------------------------------------------------------------- scan and summary
@@ -95,9 +111,11 @@ def _check(path: str, nc: int, schema: LabelSchema) -> _CheckedImage:
     empty = parse_labels(b"", nc, schema)
     labels_file = label_path(path)
     try:
-        shape = check_image(path)
+        shape = check_image(path, 1) if schema.kind == "class" else check_image(path)
     except LabelError as e:
         return _CheckedImage(CORRUPT, (0, 0), f"{path}: {e}", empty)
+    if schema.kind == "class":
+        return _CheckedImage(EMPTY, shape, "", empty)
     try:
         raw = Path(labels_file).read_bytes()
     except FileNotFoundError:
@@ -172,12 +190,7 @@ def _log_summary(table: LabelTable, folder: str, prefix: str) -> None:
         "%s %s: %d images (%d without instances), %d instances, %d corrupt and left out",
         prefix, folder, good, background, len(table.cls), count[CORRUPT],
     )  # fmt: skip
-    noted = np.flatnonzero(np.diff(table.note_offsets))
-    noted = noted[np.argsort(table.status[noted] != CORRUPT, kind="stable")]  # what was left out comes first
-    for row in noted[:REASONS_SHOWN]:
-        LOGGER.warning("  %s", table.note(int(row)))
-    if len(noted) > REASONS_SHOWN:
-        LOGGER.warning("  ... and %d more", len(noted) - REASONS_SHOWN)
+    log_notes(table)
     if not good:
         raise DatasetError(f"{folder}: none of the {len(table)} images is usable; the reasons are listed above.")
     bad_labels = int(np.count_nonzero((table.status == CORRUPT) & (table.shapes[:, 0] > 0)))
@@ -185,14 +198,18 @@ def _log_summary(table: LabelTable, folder: str, prefix: str) -> None:
         raise DatasetError(f"{folder}: none of the {bad_labels} label files is usable; the reasons are listed above.")
     if not len(table.cls):
         example = label_path(table.path(0))
-        LOGGER.warning("  no labels at all; the first was looked for at %s", example)
+        LOGGER.warning("  no labels at all; the first was expected at %s", example)
 
 
 # ------------------------------------------------------------------------------------------------------------ the cache
 
 
-def _cache_key(images: Sequence[str], folder: str, nc: int, schema: LabelSchema) -> str:
-    text = f"{VERSION}|{schema.kind}|{schema.kpt_shape}|{nc}|{folder}|{images[0]}"
+def _folder(images: Sequence[str]) -> str:
+    return os.path.commonpath([str(Path(image).parent) for image in (images[0], images[-1])])
+
+
+def _cache_key(images: Sequence[str], nc: int, schema: LabelSchema) -> str:
+    text = f"{VERSION}|{schema.kind}|{schema.kpt_shape}|{nc}|{_folder(images)}|{images[0]}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 

@@ -1,6 +1,6 @@
 """Batches for training and validation: in an order set by seed and epoch, made by persistent worker processes.
 
-What is in a batch does not depend on the number of workers: each sample is made from a `SampleSpec` (data/dataset.py).
+What is in a batch does not depend on the number of workers: each sample is made from a `SampleSpec` (data/base.py).
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from ultralytics.data.batch import Batch
-from ultralytics.data.dataset import SampleSpec, YOLODataset
+from ultralytics.data.base import BaseDataset, SampleSpec
 from ultralytics.utils import dist
 
 
 def build_dataloader(
-    dataset: YOLODataset, batch: int, workers: int, shuffle: bool = True, rank: int = -1, seed: int = 0
+    dataset: BaseDataset[Any], batch: int, workers: int, shuffle: bool = True, rank: int = -1, seed: int = 0
 ) -> EpochLoader:
     """A loader whose every iteration is the next epoch.
 
@@ -66,7 +65,7 @@ class EpochOrder:
 class SampleSpecSampler(Sampler[list[SampleSpec]]):
     """Batches of sample specs, epoch after epoch without end; `set_epoch` says where to begin."""
 
-    def __init__(self, dataset: YOLODataset, batch: int, order: EpochOrder) -> None:
+    def __init__(self, dataset: BaseDataset[Any], batch: int, order: EpochOrder) -> None:
         self.dataset, self.batch, self.order = dataset, batch, order
         self.epoch = 0
 
@@ -95,23 +94,16 @@ class SampleSpecSampler(Sampler[list[SampleSpec]]):
         draws = rng.random((len(positions), self.dataset.num_mix))
         specs = []
         for p, sample_seed, row in zip(positions, seeds, draws, strict=True):
-            specs.append(SampleSpec(int(order[p]), p, sample_seed, self._mix_indices(order, p, row)))
+            specs.append(SampleSpec(int(order[p]), p, sample_seed, self.dataset.mix_indices(order, p, row)))
         return specs
-
-    def _mix_indices(self, order: np.ndarray, position: int, shares: np.ndarray) -> tuple[tuple[int, int], ...]:
-        """The other images of a sample: (index, position) at `shares` (k,) in 0..1 of those it may use."""
-        images = self.dataset.images
-        if images.whole:
-            return tuple((i, i) for i in (shares * len(self.dataset)).astype(int).tolist())
-        low, high = images.mix_window(position)
-        positions = (low + shares * (min(high, len(order)) - low)).astype(int)
-        return tuple(zip(order[positions].tolist(), positions.tolist(), strict=True))
 
 
 class EpochLoader:
     """Iterates once over the data per `for` loop; the workers persist and prepare the next epoch meanwhile."""
 
-    def __init__(self, dataset: YOLODataset, batch: int, workers: int, *, shuffle: bool, rank: int, seed: int) -> None:
+    def __init__(
+        self, dataset: BaseDataset[Any], batch: int, workers: int, *, shuffle: bool, rank: int, seed: int
+    ) -> None:
         self.dataset = dataset
         self.batch_size = min(batch, len(dataset))
         if dataset.rect and (shuffle or rank >= 0):
@@ -122,13 +114,13 @@ class EpochLoader:
         self.sampler = SampleSpecSampler(dataset, self.batch_size, order)
         self.num_workers = max(0, min(workers, os.cpu_count() or 1, len(self.sampler)))
         self.epoch = 0  # of the next iteration
-        self._batches: Iterator[Batch] | None = None
+        self._batches: Iterator[Any] | None = None
         self._taken = 0  # batches of that epoch that were already used
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         if self._taken:  # the last loop was left early
             self.epoch += 1
             self.reset()
@@ -152,7 +144,7 @@ class EpochLoader:
         self._batches = None  # the last reference: torch ends the processes
         self._taken = 0
 
-    def _start(self) -> Iterator[Batch]:
+    def _start(self) -> Iterator[Any]:
         self.sampler.set_epoch(self.epoch)
         parallel: dict[str, Any] = {}
         if self.num_workers:
