@@ -10,7 +10,7 @@ import torch
 from project import ROOT
 
 from ultralytics import YOLO
-from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.nms import non_max_suppression
 
 PAGES = ("docs/compatibility.md", "docs/兼容性.md")
@@ -23,7 +23,7 @@ def rows(page):
     return [cells for cells in table if not cells[0].startswith(("8.3.0", "---"))]
 
 
-def tests_named_in(cell):
+def references_in(cell):
     """(file, function) of every test that a cell names."""
     file, tests = None, []
     for path, function in re.findall(r"\]\(\.\./(tests/[^)]+)\)|`(test_\w+)`", cell):
@@ -38,7 +38,7 @@ def test_every_difference_names_tests_that_exist():
     assert len(table) > 40
     for cells in table:
         assert len(cells) == 3, cells
-        tests = tests_named_in(cells[2])
+        tests = references_in(cells[2])
         assert tests, cells
         for file, function in tests:
             tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def test_every_difference_names_tests_that_exist():
 
 
 def test_both_languages_have_the_same_rows():
-    english, chinese = ([tests_named_in(cells[2]) for cells in rows(page)] for page in PAGES)
+    english, chinese = ([references_in(cells[2]) for cells in rows(page)] for page in PAGES)
     assert english == chinese
 
 
@@ -63,16 +63,19 @@ def test_nms_has_no_time_limit(monkeypatch):
 
 @pytest.mark.parametrize(("close_mosaic", "closed_in"), [(10, [1]), (1, [3]), (0, [])])
 def test_close_mosaic_longer_than_the_run(close_mosaic, closed_in, tiny_model, tiny_data, tmp_path, monkeypatch):
-    epochs, close = [], BaseTrainer._close_mosaic
+    current, epochs, close = [], [], YOLODataset.close_mosaic
 
-    def spy(self):
-        epochs.append(self.epoch + 1)
-        close(self)
+    def record(self, *arguments):
+        epochs.append(current[-1])
+        close(self, *arguments)
 
-    monkeypatch.setattr(BaseTrainer, "_close_mosaic", spy)
+    monkeypatch.setattr(YOLODataset, "close_mosaic", record)
     monkeypatch.chdir(tmp_path)
-    YOLO(tiny_model).train(
+    model = YOLO(tiny_model)
+    model.add_callback("on_train_epoch_start", lambda trainer: current.append(trainer.epoch + 1))
+    model.train(
         data=str(tiny_data), epochs=3, imgsz=64, batch=12, workers=0, plots=False, val=False, device="cpu",
         close_mosaic=close_mosaic, project=str(tmp_path), verbose=False,
     )  # fmt: skip
+    assert current == [1, 2, 3]
     assert epochs == closed_in
