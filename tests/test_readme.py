@@ -30,6 +30,7 @@ TRANSLATIONS = [
     ("README.md", "README.zh-CN.md"),
     ("docs/principles.md", "docs/改进原理.md"),
     ("docs/procedure.md", "docs/改进流程.md"),
+    ("docs/modules.md", "docs/自定义模块.md"),
     ("docs/weights.md", "docs/权重迁移.md"),
     ("docs/compatibility.md", "docs/兼容性.md"),
 ]
