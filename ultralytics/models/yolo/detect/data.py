@@ -6,24 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from ultralytics.data.dataset import YOLODataset
-from ultralytics.data.dataset_config import check_det_dataset
+from ultralytics.data.dataset_config import check_det_dataset, label_schema
 from ultralytics.engine.protocols import ImagePath, Settings
+from ultralytics.tasks import get_task
 
 
-def load_dataset_config(file: str | None, splits: Sequence[Sequence[str]], purpose: str) -> dict[str, Any]:
+def load_dataset_config(
+    file: str | None, splits: Sequence[Sequence[str]], purpose: str, task: str = "detect"
+) -> dict[str, Any]:
     """Description of the dataset in `file`.
 
     Args:
         file: the option `data`.
         splits: of each group of splits the file must have one.
         purpose: what needs the data, for the error.
+        task: whose labels the dataset has.
 
     Raises:
         ValueError: no file is set, or a split is missing.
     """
     if not file:
         raise ValueError(f"{purpose} needs data: use data=coco128.yaml, or a dataset file of your own")
-    data: dict[str, Any] = check_det_dataset(file)
+    data: dict[str, Any] = check_det_dataset(file, schema=get_task(task).labels)
     for group in splits:
         if not any(data.get(split) for split in group):
             raise ValueError(
@@ -61,4 +65,5 @@ def build_yolo_dataset(
         fraction=args.fraction if train else 1.0,
         cache=args.cache,
         prefix="train: " if train else "val: ",
+        schema=label_schema(get_task(args.task).labels, data),
     )

@@ -25,7 +25,7 @@ class DetectionTrainer(BaseTrainer):
     loss_names = ("box_loss", "cls_loss", "dfl_loss")
 
     def get_dataset(self) -> dict[str, Any]:
-        return load_dataset_config(self.args.data, (("train",), ("val", "test")), "training")
+        return load_dataset_config(self.args.data, (("train",), ("val", "test")), "training", self.args.task)
 
     def get_model(
         self, cfg: str | Path | dict[str, Any] | None = None, weights: nn.Module | None = None, verbose: bool = True

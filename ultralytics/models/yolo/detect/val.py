@@ -52,7 +52,7 @@ class DetectionValidator(BaseValidator):
     metric_keys = get_task("detect").metric_keys
 
     def get_dataset(self) -> dict[str, Any]:
-        return load_dataset_config(self.args.data, ((self.args.split,),), "validation")
+        return load_dataset_config(self.args.data, ((self.args.split,),), "validation", self.args.task)
 
     def build_dataset(self, img_path: ImagePath, mode: str = "val", batch: int | None = None) -> YOLODataset:
         size = batch or self.args.batch
