@@ -21,7 +21,7 @@ from ultralytics.data.array_file import (
 from ultralytics.data.instances import Instances, Segments
 from ultralytics.utils import LOGGER
 
-VERSION = "2"  # of the cache: raise it when the rules of checking or the columns change
+VERSION = "3"  # of the cache: raise it when the rules of checking or the columns change
 FOUND, MISSING, EMPTY, CORRUPT = range(4)  # what an image's row says in `status`
 
 

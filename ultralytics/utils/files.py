@@ -15,18 +15,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, Protocol
 
 from ultralytics.utils.suggest import did_you_mean
 from ultralytics.utils.text_files import read_text
-
-if TYPE_CHECKING:
-    from yaml.nodes import MappingNode, Node
 
 _TEXT, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "merge"))
 _PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "merge", "null", "timestamp", "value")}
 _MAX_COPIES = 100_000  # values that the aliases of a YAML file may add; a few lines of them can stand for billions
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]")  # YAML forbids them
+
+
+class _Node(Protocol):
+    """What is read of PyYAML's nodes; its own classes are not imported before the first file is read."""
+
+    id: str  # "scalar", "sequence" or "mapping"
+    tag: str
+    value: Any
+    start_mark: Any
 
 
 class YamlError(ValueError):
@@ -177,7 +183,7 @@ def _construct(text: str, path: Path, text_keys: Sequence[str]) -> object:
     """The checked value of a YAML text."""
     loader = _yaml_classes()[0](text)
     try:
-        root: Node | None = loader.get_single_node()
+        root: _Node | None = loader.get_single_node()
         if root is None:
             return None
         _check_aliases(root, path)
@@ -190,17 +196,17 @@ def _construct(text: str, path: Path, text_keys: Sequence[str]) -> object:
         loader.dispose()
 
 
-def _children(node: Node) -> list[Node]:
+def _children(node: _Node) -> list[_Node]:
     if node.id == "mapping":
         return [child for pair in node.value for child in pair]
     return list(node.value) if node.id == "sequence" else []
 
 
-def _check_aliases(root: Node, path: Path) -> None:
+def _check_aliases(root: _Node, path: Path) -> None:
     """Refuse aliases that contain themselves, or that stand for so many values that using them never ends."""
     sizes: dict[int, int] = {}
 
-    def size(node: Node) -> int:
+    def size(node: _Node) -> int:
         """Values below a node when aliases are written out."""
         if id(node) not in sizes:
             sizes[id(node)] = -1
@@ -213,7 +219,7 @@ def _check_aliases(root: Node, path: Path) -> None:
         raise YamlError(f"{path}: the aliases (*name) of this file stand for {size(root):.0e} values; write them out")
 
 
-def _check_keys(root: Node, path: Path) -> None:
+def _check_keys(root: _Node, path: Path) -> None:
     """Refuse a key that occurs twice in a mapping, of which only the last value would count."""
     seen, rest = {id(root)}, [root]
     while rest:
@@ -225,7 +231,7 @@ def _check_keys(root: Node, path: Path) -> None:
         rest += new
 
 
-def _check_keys_of(node: MappingNode, path: Path) -> None:
+def _check_keys_of(node: _Node, path: Path) -> None:
     lines: dict[tuple[str, str], int] = {}
     for key, _ in node.value:
         if key.id != "scalar" or key.tag == _MERGE:
@@ -238,7 +244,7 @@ def _check_keys_of(node: MappingNode, path: Path) -> None:
         lines[identity] = line
 
 
-def _keep_text(node: Node) -> None:
+def _keep_text(node: _Node) -> None:
     """Mark the scalars below a node as text, except `<<` as a key and what has a tag of its own."""
     if node.id == "scalar":
         node.tag = _TEXT if node.tag in _PLAIN else node.tag
