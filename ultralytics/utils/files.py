@@ -132,14 +132,46 @@ def increment_path(path: str | Path, exist_ok: bool = False) -> Path:
     The number of an existing file goes before its suffix: out.py, out2.py.
     """
     path = Path(path)
-    if exist_ok or not path.exists():
+    if exist_ok or not _exists(path):
         return path
     suffix = path.suffix if path.is_file() else ""
     stem = path.name.removesuffix(suffix) if suffix else path.name
     number = 2
-    while (candidate := path.with_name(f"{stem}{number}{suffix}")).exists():
+    while _exists(candidate := path.with_name(f"{stem}{number}{suffix}")):
         number += 1
     return candidate
+
+
+def make_numbered_dir(path: str | Path, exist_ok: bool = False) -> Path:
+    """Make the folder `path` (or with `exist_ok` use it), else the first of path2, path3, ... that does not exist.
+
+    Processes that start together each get a folder of their own: making it is what decides.
+    """
+    if exist_ok:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        return Path(path)
+    while True:
+        candidate = increment_path(path)
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            if not _exists(candidate):
+                raise  # a file takes the name of a parent folder
+        else:
+            return candidate
+
+
+def remove_empty_dir(path: str | Path) -> bool:
+    """Remove a folder if nothing is in it; returns whether it was removed."""
+    try:
+        Path(path).rmdir()
+    except OSError:  # it holds files, or is gone
+        return False
+    return True
+
+
+def _exists(path: Path) -> bool:
+    return path.exists() or path.is_symlink()  # a link to nowhere takes a name too
 
 
 def find_file(name: str | Path, folders: Sequence[Path], description: str = "file") -> Path:
