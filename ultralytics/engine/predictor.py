@@ -20,6 +20,7 @@ from ultralytics.data.augment import LetterBox
 from ultralytics.data.sources import Source, SourceBatch, load_source
 from ultralytics.engine.callbacks import Callbacks
 from ultralytics.engine.feature_maps import save_feature_maps
+from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
 from ultralytics.nn.checkpoint import load_checkpoint
@@ -109,6 +110,7 @@ class BasePredictor:
         self._source_batch = SourceBatch([], [], [], [])
         self._embeddings: list[Tensor] = []
         self._writer: PredictionWriter | None = None
+        self._map_stems = FileStems()
         self._timers: dict[str, Profile] = {}
         if model is not None:
             self.setup_model(model)
@@ -277,6 +279,7 @@ class BasePredictor:
         if writes or self.args.visualize:
             self._make_save_dir()
         self._writer = PredictionWriter(self.save_dir, self.args, self.dataset.is_live) if writes else None
+        self._map_stems = FileStems()  # the same names as those of the writer
         self._timers = {stage: Profile(device=self.device) for stage in STAGES}
         self.seen = 0
         self._warm_up()
@@ -317,7 +320,11 @@ class BasePredictor:
             with self._timers["inference"]:
                 preds = self.inference(im)
             if self.args.visualize:
-                save_feature_maps(self.model, im, batch.paths, self.save_dir)
+                stems = [
+                    numbered_stem(self._map_stems.stem(path, frame), frame)
+                    for path, frame in zip(batch.paths, batch.frames, strict=True)
+                ]
+                save_feature_maps(self.model, im, stems, self.save_dir)
             if self.args.embed:
                 self._embeddings = list(preds)
             else:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
 from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalResult, evaluate
+from ultralytics.engine.file_stems import FileStems
 from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
 from ultralytics.engine.progress import BAR_FORMAT
@@ -106,6 +107,7 @@ class BaseValidator:
         self.jdict: list[dict[str, Any]] = []
         self.plots: dict[Path, object] = {}
         self.seen = self.batch_i = 0
+        self._stems, self._stem_of_file = FileStems(), dict[str, str]()
 
     # ----------------------------------------------------------------------------------- what a task provides
 
@@ -185,6 +187,12 @@ class BaseValidator:
     def run_callbacks(self, event: str) -> None:
         """Fire `event`."""
         self.callbacks.run(event, self)
+
+    def stem(self, file: str) -> str:
+        """Name, without suffix, of the files that this run writes for an image; unique for images of equal names."""
+        if file not in self._stem_of_file:
+            self._stem_of_file[file] = self._stems.stem(file, None)
+        return self._stem_of_file[file]
 
     def on_plot(self, name: Path, data: object = None) -> None:
         """Note a plot that was written."""
