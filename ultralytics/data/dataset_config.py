@@ -14,6 +14,7 @@ from ultralytics.cfg import data_root, find_data_yaml
 from ultralytics.tasks import LabelSchema
 from ultralytics.utils import LOGGER
 from ultralytics.utils.files import yaml_load
+from ultralytics.utils.printable import printable
 
 SPLITS = ("train", "val", "test", "minival")
 TEXT_KEYS = ("names", "path", *SPLITS, "validation")  # text as written: `no` is a class and 2024_01 a folder
@@ -192,7 +193,7 @@ def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
 def _name(name: object, number: int, where: str) -> str:
     if name is None or isinstance(name, (list, tuple, Mapping)) or not str(name).strip():
         raise DatasetError(f"{where}: the name of class {number} is {name!r}, but must be text.")
-    return str(name)
+    return printable(str(name))
 
 
 def _roots(path: Any, yaml_file: Path | None) -> list[Path]:

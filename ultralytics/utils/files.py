@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from ultralytics.utils.printable import printable
 from ultralytics.utils.suggest import did_you_mean
 from ultralytics.utils.text_files import read_text
 
@@ -317,7 +318,9 @@ def _yaml_classes() -> tuple[type, type]:
 def _plain(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float, str)):
         # PyYAML does not write subclasses such as numpy.float64 and string enums as numbers and strings
-        for base in (bool, int, float, str):
+        if isinstance(value, str):
+            return printable(str(value))
+        for base in (bool, int, float):
             if isinstance(value, base):
                 return value if type(value) is base else base(value)
         return None
@@ -327,7 +330,7 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy and torch
         return _plain(value.tolist())
-    return str(value)
+    return printable(str(value))
 
 
 def _short(value: object) -> str:
