@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -144,7 +145,8 @@ def _to_str(value_type: ValueType, value: object) -> object:
 
 
 def _to_path(value_type: ValueType, value: object) -> object:
-    return str(value).strip() if isinstance(value, (str, Path)) else REJECTED
+    # the shell replaces ~ only at the beginning of a word, so not in model=~/best.pt
+    return os.path.expanduser(str(value).strip()) if isinstance(value, (str, Path)) else REJECTED  # noqa: PTH111
 
 
 def _to_device(value_type: ValueType, value: object) -> object:

@@ -65,7 +65,7 @@ def live_addresses(source: object) -> list[str | int]:
         ValueError: live streams are mixed with files.
     """
     if isinstance(source, (str, Path)) and str(source).lower().endswith(".streams"):
-        lines = map(str.strip, Path(source).read_text(encoding="utf-8-sig").splitlines())
+        lines = map(str.strip, Path(source).expanduser().read_text(encoding="utf-8-sig").splitlines())
         # blanks separate addresses as in 8.3.0, but are part of the path of an existing file
         texts = [text for line in lines for text in ([line] if line and Path(line).is_file() else line.split())]
         return [address for text in texts for address in live_addresses(text) or [text]]

@@ -52,7 +52,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, asks for code to be run, or holds something else than a known network.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         description, content = _read(path)
         network = rebuild_network(description)
