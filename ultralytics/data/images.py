@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError
+from ultralytics.data.image_decode import decode_image
 
 IMG_FORMATS = frozenset({"bmp", "dng", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp", "pfm"})
 
@@ -50,14 +51,13 @@ def label_path(image: str) -> str:
     return f"{os.path.splitext(path)[0]}.txt"  # noqa: PTH122 - a Path costs ten times as much, and there may be a million
 
 
-def imread(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
+def imread(path: str | Path) -> np.ndarray | None:
     """Decode an image file to uint8 (H, W, 3) BGR; None when it is no image. Any path works, on Windows too.
 
     Raises:
         OSError: the file cannot be read.
     """
-    raw = np.fromfile(path, np.uint8)  # cv2.imread fails on non-ASCII paths on Windows
-    return cv2.imdecode(raw, flags) if raw.size else None
+    return decode_image(np.fromfile(path, np.uint8))  # cv2.imread fails on non-ASCII paths on Windows
 
 
 def resized_shape(h: int, w: int, imgsz: int) -> tuple[int, int]:
