@@ -280,3 +280,32 @@ def test_image_of_an_address_stays_in_memory(tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "gbk"])
+def test_lists_in_other_encodings(tmp_path, encoding):
+    write(tmp_path / "马.jpg")
+    (tmp_path / "l.txt").write_bytes("马.jpg\n".encode(encoding))
+    (batch,) = load_source(tmp_path / "l.txt")
+    assert batch.paths == [str(tmp_path / "马.jpg")]
+
+
+@pytest.mark.parametrize("lines", [("a.txt", "a.txt"), ("b.txt", "a.txt")])
+def test_a_list_that_names_itself(tmp_path, lines):
+    for name, line in zip("ab", lines, strict=True):
+        (tmp_path / f"{name}.txt").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match="names itself"):
+        load_source(tmp_path / "a.txt")
+
+
+def test_a_list_of_lists(tmp_path):
+    write(tmp_path / "x.jpg")
+    (tmp_path / "b.txt").write_text("x.jpg\n")
+    (tmp_path / "a.txt").write_text("b.txt\nb.txt\n")
+    assert len(load_source(tmp_path / "a.txt")) == 2
+
+
+def test_a_list_of_streams_that_names_itself(tmp_path):
+    (tmp_path / "a.streams").write_text("a.streams\n")
+    with pytest.raises(ValueError, match="names another list"):
+        load_source(tmp_path / "a.streams")
