@@ -309,3 +309,28 @@ def test_a_list_of_streams_that_names_itself(tmp_path):
     (tmp_path / "a.streams").write_text("a.streams\n")
     with pytest.raises(ValueError, match="names another list"):
         load_source(tmp_path / "a.streams")
+
+
+def test_patterns_in_folders_with_brackets(tmp_path):
+    folder = tmp_path / "set [1]"
+    for name in ("a.jpg", "sub/b1.jpg", "sub/b2.jpg"):
+        write(folder / name)
+    assert [b.paths[0] for b in load_source(folder / "*.jpg")] == [str(folder / "a.jpg")]
+    assert len(load_source(str(folder / "**" / "*.jpg"))) == 3
+    assert [b.paths[0] for b in load_source(folder / "sub" / "b[2-9].jpg")] == [str(folder / "sub" / "b2.jpg")]
+
+
+def test_names_with_blanks_around_them(tmp_path, monkeypatch):
+    write(tmp_path / " a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert [b.paths[0] for b in load_source(" a.jpg")] == [" a.jpg"]
+    write(tmp_path / "b.jpg")
+    assert [b.paths[0] for b in load_source(" b.jpg ")] == ["b.jpg"]
+
+
+@pytest.mark.parametrize("source", ["", "  ", [""]])
+def test_an_empty_source_is_not_the_current_folder(source, tmp_path, monkeypatch):
+    write(tmp_path / "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="source is an empty text"):
+        load_source(source)

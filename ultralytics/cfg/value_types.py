@@ -146,7 +146,10 @@ def _to_str(value_type: ValueType, value: object) -> object:
 
 def _to_path(value_type: ValueType, value: object) -> object:
     # the shell replaces ~ only at the beginning of a word, so not in model=~/best.pt
-    return os.path.expanduser(str(value).strip()) if isinstance(value, (str, Path)) else REJECTED  # noqa: PTH111
+    if not isinstance(value, (str, Path)):
+        return REJECTED
+    text = str(value) if Path(value).exists() else str(value).strip()
+    return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser fails without a home folder
 
 
 def _to_device(value_type: ValueType, value: object) -> object:

@@ -38,7 +38,8 @@ def check_det_dataset(
     Args:
         dataset: path or bare name of a YAML file, or its content; a mapping's relative `path` counts from the current
             folder unless it holds `yaml_file`.
-        splits: splits whose folders and lists must exist if the file names them.
+        splits: splits that the file must name (with nothing after the colon: none), and whose folders and lists must
+            then exist.
         schema: of the task's labels; "keypoints" needs a `kpt_shape` line.
 
     Returns:
@@ -48,7 +49,7 @@ def check_det_dataset(
 
     Raises:
         DatasetNotFoundError: there is no such file, or a split of `splits` is missing on the disk.
-        DatasetError: `train` or `val` is missing, `names` and `nc` disagree, or a value is
+        DatasetError: one of `splits` has no line, `names` and `nc` disagree, or a value is
             not valid.
     """
     data, yaml_file = _read(dataset)
@@ -56,7 +57,7 @@ def check_det_dataset(
     if "validation" in data and "val" not in data:
         LOGGER.warning("%s: 'validation' is read as 'val'", where)
         data["val"] = data.pop("validation")
-    for key in ("train", "val"):
+    for key in splits:
         if key not in data:
             raise DatasetError(
                 f"{where}: there is no '{key}:' line. Give the folder of its images, or leave its value empty."

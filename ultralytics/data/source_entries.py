@@ -102,12 +102,28 @@ def _entries(source: object) -> list[SourceEntry]:
             raise ValueError("the source is an empty list: there is nothing to predict")
         return [entry for item in source for entry in _entries(item)]
     if isinstance(source, (str, Path)):
-        return _from_text(str(source).strip())
+        return _from_text(_stripped(str(source)))
     if isinstance(source, np.ndarray):
         return [SourceEntry("memory", "", image_from_array(source, "source"))]
     if _is_pil(source):
         return [SourceEntry("memory", str(getattr(source, "filename", "")), image_from_pil(source))]
     raise TypeError(f"cannot predict a {type(source).__name__}. Give {ACCEPTED}.")
+
+
+def _stripped(text: str) -> str:
+    """A path without blanks around it, unless there is a file whose name has them."""
+    if not text.strip():
+        raise ValueError("the source is an empty text: there is nothing to predict")
+    return text if Path(text).exists() else text.strip()
+
+
+def _glob(pattern: str) -> list[Path]:
+    """Files of a pattern, sorted; brackets in the names of existing folders are no part of the pattern."""
+    path = Path(pattern)
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    literal = str(Path(glob.escape(str(folder)), path.relative_to(folder)))
+    matches = glob.glob(literal, recursive=True) or glob.glob(pattern, recursive=True)  # noqa: PTH207 - any pattern
+    return sorted(map(Path, matches))
 
 
 def _from_text(text: str, inside: tuple[Path, ...] = ()) -> list[SourceEntry]:
@@ -123,8 +139,7 @@ def _from_text(text: str, inside: tuple[Path, ...] = ()) -> list[SourceEntry]:
             return _from_list_file(path, inside)
         return [SourceEntry("video" if _suffix(path) in VIDEO_FORMATS else "image", str(path))]
     if any(c in text for c in "*?["):
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        return _images_then_videos(sorted(map(Path, matches)), f"the pattern {text}")
+        return _images_then_videos(_glob(str(path)), f"the pattern {text}")
     raise FileNotFoundError(f"there is no '{text}' (looked for {path.absolute()})")
 
 

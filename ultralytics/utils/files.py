@@ -86,7 +86,7 @@ def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object
 
 
 @contextmanager
-def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic_write(path: str | Path, mode: str = "wb", durable: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file next to `path` for writing and rename it to `path` at the end of the block.
 
     At any time `path` has either the old or the complete new content; after an exception the old one.
@@ -94,6 +94,8 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     Args:
         path: the target; missing folders are created, symbolic links are followed.
         mode: "wb", or "w" for UTF-8 text.
+        durable: also survive a power failure, for which the disk must finish writing; this takes longer than all the
+            rest, so that files which a run writes by the thousand do without.
     """
     target = Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,8 +104,9 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     try:
         with temporary.open(mode.replace("w", "x"), **options) as f:
             yield f
-            f.flush()
-            os.fsync(f.fileno())
+            if durable:
+                f.flush()
+                os.fsync(f.fileno())
         temporary.replace(target)
     except OSError as e:
         e.filename = e.filename or str(target)  # the error of a full disk does not name a file

@@ -43,7 +43,7 @@ def write_image(path: str | Path, im: Array) -> None:
     if not ok:
         raise ValueError(f"{path}: this image of shape {im.shape} could not be encoded as '{path.suffix}'.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
+    with atomic_write(path, durable=False) as file:
         file.write(data.tobytes())
 
 

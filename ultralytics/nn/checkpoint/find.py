@@ -40,8 +40,8 @@ def with_suffix(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if not path.suffix and path.name:
         return path.with_suffix(".pt")
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix.lower() in (".yaml", ".yml"):
         raise ValueError(f"'{name}' describes a network and holds no weights; give a checkpoint (.pt, .safetensors)")
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt, .safetensors)")
     return path

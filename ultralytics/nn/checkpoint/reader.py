@@ -81,7 +81,7 @@ def load_network(path: str | Path) -> BaseModel:
 
 def _read(path: Path) -> tuple[NetworkDescription, dict[Any, Any]]:
     """The description of the network in a file, and all of the file's content."""
-    if path.suffix == safetensors_file.SUFFIX:
+    if path.suffix.lower() == safetensors_file.SUFFIX:
         state, content = safetensors_file.read(path)
         return NetworkDescription.from_safetensors(path, state, content), content
     content = read_safely(path)
