@@ -62,13 +62,17 @@ class TrainerSetup(TrainerInterface):
             self.resumed = resume.load_to_resume(overrides["resume"])
             args = resume.settings_of(self.resumed, overrides)
         else:
-            args = get_cfg(overrides, base=cfg)
+            args = get_cfg(overrides, base=self.with_task_defaults(cfg))
         if args.batch < 1:
             raise ValueError(
                 f"batch={args.batch}: choosing the batch size by free memory is not part of this version; "
                 "use a number, such as batch=16"
             )
         return args
+
+    def with_task_defaults(self, cfg: Mapping[str, Any] | Settings | None) -> Mapping[str, Any] | Settings | None:
+        """The settings `cfg` with the defaults of the task where they differ from those of default.yaml."""
+        return cfg
 
     def _open_run_dir(self) -> RunDir:
         if self.resumed:
@@ -141,8 +145,11 @@ class TrainerSetup(TrainerInterface):
             self.train_loader = self.get_dataloader(self.trainset, share, rank=rank, mode="train")
         if dist.is_main_process():
             self.test_loader = self.get_dataloader(self.testset, share * 2, rank=-1, mode="val")
-        images, smallest = len(self.train_loader.dataset), max_stride(self.model, least=1)
-        check_batch_norm(images, self.batch_size, self.args.imgsz, smallest)
+        check_batch_norm(len(self.train_loader.dataset), self.batch_size, self.args.imgsz, self.coarsest_stride())
+
+    def coarsest_stride(self) -> int:
+        """Pixels per cell of the network's smallest map."""
+        return max_stride(self.model, least=1)
 
     def _make_optimization(self) -> None:
         args, model = self.args, self.model
