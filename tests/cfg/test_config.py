@@ -67,6 +67,9 @@ def test_exponents_in_a_file(cwd):
         (["pose"], "train", "detect", ["pose"]),
         (["pose"], "train", "pose", []),
         (["label_smoothing"], "train", None, ["label_smoothing"]),
+        (["conf", "source", "imgsz"], "val", "classify", ["source", "conf"]),
+        (["seed"], "val", "classify", []),
+        (["seed"], "val", "detect", ["seed"]),
     ],
 )
 def test_options_without_effect(keys, mode, task, unused, messages):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ultralytics.cfg.options import RENAMED, OptionError, all_options, check_option, unknown_option
 from ultralytics.cfg.value_types import parse_literal
-from ultralytics.tasks import get_task
+from ultralytics.tasks import TASKS
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.files import find_file, yaml_load
 
@@ -72,7 +72,7 @@ def warn_unused(keys: Iterable[str], mode: str, task: str | None = None) -> list
     of_other_modes = [key for key in known if not options[key].works_in(mode, task)]
     for key in of_other_modes:
         LOGGER.warning("option '%s' has no effect in %s; it applies to: %s", key, mode, options[key].scope_text())
-    ignored = get_task(task).unused_options if task else ()
+    ignored = TASKS[task].unused_options if task in TASKS else ()
     of_other_tasks = [key for key in known if key in ignored and key not in of_other_modes]
     for key in of_other_tasks:
         LOGGER.warning("option '%s' has no effect on the task %s", key, task)

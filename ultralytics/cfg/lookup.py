@@ -44,7 +44,7 @@ def find_data_yaml(name: str | Path) -> Path:
 
 
 def find_data_folder(name: str | Path) -> Path:
-    """The absolute path of the folder `name` as given, or in the datasets_dir of the settings if it exists only there."""
+    """Absolute path of the folder `name`: as given, or in the datasets_dir of the settings if it exists only there."""
     path = Path(name).expanduser()
     shared = Path(settings["datasets_dir"]).expanduser() / path
     return (shared if shared.is_dir() and not path.exists() else path).absolute()

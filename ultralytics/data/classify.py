@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -147,6 +148,8 @@ class ClassificationDataset(BaseDataset[ClassifySample]):
             root = find_class_images(Path(root), _class_names(Path(root)))
         fraction = float(option(args, "fraction", 1.0)) if augment else 1.0
         images = _first_of_each_class(root, fraction)
+        if not augment:
+            images = _alternating(images)
         if not images:
             raise DatasetError(f"{prefix}there is no image in the dataset")
         self.augment, self.prefix = augment, prefix
@@ -263,6 +266,12 @@ def _check_train(images: Sequence[LabeledImage], names: Mapping[int, str], folde
 def _first_of_each_class(images: Sequence[LabeledImage], fraction: float) -> list[LabeledImage]:
     """The first part of every class; 8.3.0 takes the first part of the list and so drops whole classes."""
     return [image for group in _by_class(images) for image in group[: max(round(len(group) * fraction), 1)]]
+
+
+def _alternating(images: Sequence[LabeledImage]) -> list[LabeledImage]:
+    """One image of each class in turn, so that the first batches, which are plotted, show all classes."""
+    rows = zip_longest(*_by_class(images))
+    return [image for row in rows for image in row if image is not None]
 
 
 def _by_class(images: Sequence[LabeledImage]) -> list[list[LabeledImage]]:

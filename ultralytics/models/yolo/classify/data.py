@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from ultralytics.cfg import default_cfg
-from ultralytics.data.classify import ClassificationDataset, check_cls_dataset
+from ultralytics.data.classify import ClassificationDataset, LabeledImage, check_cls_dataset
 from ultralytics.data.loader import EpochLoader, build_dataloader, loading_processes
-from ultralytics.engine.protocols import Settings
+from ultralytics.engine.protocols import ImagePath, Settings
 from ultralytics.tasks import get_task
+
+ClassImages: TypeAlias = ImagePath | list[LabeledImage]  # images with their classes, or the folder of a split
 
 
 def task_settings(cfg: Mapping[str, Any] | Settings | None) -> dict[str, Any]:
@@ -44,6 +47,19 @@ def load_dataset_folder(args: Settings, splits: Sequence[str], purpose: str) -> 
             f"add the folder {splits[0]}/<class>, or choose another split"
         )
     return data
+
+
+def build_cls_dataset(args: Settings, images: ClassImages, *, train: bool, prefix: str) -> ClassificationDataset:
+    """Dataset of one split.
+
+    Args:
+        args: settings of the run.
+        images: of the split.
+        train: with augmentation.
+        prefix: goes before messages, such as "train: ".
+    """
+    root = cast("str | Path | list[LabeledImage]", images)  # the base class allows paths, which have no classes
+    return ClassificationDataset(root, args, augment=train, prefix=prefix)
 
 
 def make_loader(

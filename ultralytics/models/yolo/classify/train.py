@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ultralytics.data.classify import ClassificationDataset, LabeledImage
+from ultralytics.data.classify import ClassificationDataset
 from ultralytics.data.loader import EpochLoader
 from ultralytics.engine import optimizer as optimizers
 from ultralytics.engine.callbacks import Callback
 from ultralytics.engine.protocols import Batch, Settings
 from ultralytics.engine.trainer import BaseTrainer
-from ultralytics.models.yolo.classify.data import images_for_network, load_dataset_folder, make_loader, task_settings
+from ultralytics.models.yolo.classify.data import (
+    ClassImages,
+    build_cls_dataset,
+    images_for_network,
+    load_dataset_folder,
+    make_loader,
+    task_settings,
+)
 from ultralytics.models.yolo.classify.val import ClassificationValidator
 from ultralytics.nn.tasks import ClassificationModel
 from ultralytics.utils import dist
@@ -74,7 +81,7 @@ class ClassificationTrainer(BaseTrainer):
                 module.p = self.args.dropout
 
     def coarsest_stride(self) -> int:
-        return max(int(stride) for _, stride in unwrap(self.model).layer_sizes())
+        return max(int(stride) for _, stride in cast(ClassificationModel, unwrap(self.model)).layer_sizes())
 
     def build_optimizer(
         self,
@@ -91,19 +98,19 @@ class ClassificationTrainer(BaseTrainer):
         return super().build_optimizer(model, name, lr, momentum, decay, iterations)
 
     def build_dataset(
-        self, img_path: str | Path | list[LabeledImage], mode: str = "train", batch: int | None = None
+        self, img_path: ClassImages, mode: str = "train", batch: int | None = None
     ) -> ClassificationDataset:
         """Dataset of a split: its images, or its folder; `batch` has no effect."""
         prefix = "train: " if mode == "train" else "val: "
-        return ClassificationDataset(img_path, self.args, augment=mode == "train", prefix=prefix)
+        return build_cls_dataset(self.args, img_path, train=mode == "train", prefix=prefix)
 
     def get_dataloader(
-        self, dataset_path: str | Path | list[LabeledImage], batch_size: int = 16, rank: int = -1, mode: str = "train"
+        self, dataset_path: ClassImages, batch_size: int = 16, rank: int = -1, mode: str = "train"
     ) -> EpochLoader:
         dataset = self.build_dataset(dataset_path, mode)
         if mode != "train" and self.model is not None and not self.args.letterbox:
             # 8.3.0's predictor uses it; the module of the letterbox does not exist there
-            unwrap(self.model).transforms = dataset.transform
+            cast(ClassificationModel, unwrap(self.model)).transforms = dataset.transform
         return make_loader(dataset, self.args, self.device, batch_size, shuffle=mode == "train", rank=rank)
 
     def get_validator(self) -> ClassificationValidator:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ultralytics.data.classify import ClassificationDataset, LabeledImage
-from ultralytics.data.loader import EpochLoader
+from ultralytics.data.classify import ClassificationDataset
 from ultralytics.engine.callbacks import Callback
 from ultralytics.engine.evaluator import ClassResult, speed_line
 from ultralytics.engine.protocols import Batch, EvalLoader, Outputs, Settings
 from ultralytics.engine.results import Probs, label_lines, write_label_file
 from ultralytics.engine.validator import BaseValidator
-from ultralytics.models.yolo.classify.data import images_for_network, load_dataset_folder, make_loader
+from ultralytics.models.yolo.classify.data import (
+    ClassImages,
+    build_cls_dataset,
+    images_for_network,
+    load_dataset_folder,
+    make_loader,
+)
 from ultralytics.tasks import get_task
 from ultralytics.utils import LOGGER
 from ultralytics.utils.metrics import ConfusionMatrix
@@ -60,13 +65,14 @@ class ClassificationValidator(BaseValidator):
         return load_dataset_folder(self.args, (self.args.split,), "validation")
 
     def build_dataset(
-        self, img_path: str | Path | list[LabeledImage], mode: str = "val", batch: int | None = None
+        self, img_path: ClassImages, mode: str = "val", batch: int | None = None
     ) -> ClassificationDataset:
         """Dataset of a split: its images, or its folder; `batch` has no effect."""
-        return ClassificationDataset(img_path, self.args, augment=mode == "train", prefix=f"{self.args.split}: ")
+        return build_cls_dataset(self.args, img_path, train=mode == "train", prefix=f"{self.args.split}: ")
 
-    def get_dataloader(self, dataset_path: str | Path | list[LabeledImage], batch_size: int) -> EpochLoader:  # type: ignore[override]
-        return make_loader(self.build_dataset(dataset_path), self.args, self.device, batch_size)
+    def get_dataloader(self, dataset_path: ClassImages, batch_size: int) -> EvalLoader:
+        loader = make_loader(self.build_dataset(dataset_path), self.args, self.device, batch_size)
+        return cast(EvalLoader, loader)
 
     # ----------------------------------------------------------------------------------- counting
 
