@@ -75,9 +75,9 @@ def _check(m, path, sizes):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for size in sizes:
         x = torch.rand(size)
-        found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+        result = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
         with torch.no_grad():
-            torch.testing.assert_close(found, m(x), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(result, m(x), rtol=1e-4, atol=1e-4)
 
 
 def _operators(path):

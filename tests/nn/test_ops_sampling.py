@@ -37,9 +37,9 @@ def test_equals_reference_and_its_gradients(case, layout):
     assert out.shape == expected.shape == (case[0], case[1], case[4], *case[5:])
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
     grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=out.dtype)
-    found = torch.autograd.grad(out, (x, points), grad)
+    result = torch.autograd.grad(out, (x, points), grad)
     wanted = torch.autograd.grad(expected, (x, points), grad)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(result, wanted, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES[:5])
@@ -86,7 +86,7 @@ def test_wild_points_read_inside_the_map(wild, dtype, function):
     out.float().square().sum().backward()
     tame = torch.ones(out.shape, dtype=torch.bool)
     tame[..., 1, 2] = False
-    assert out[tame].isfinite().all(), "a wild point spoiled its neighbours"
+    assert out[tame].isfinite().all(), "a wild point spoiled its neighbors"
     if wild == wild:  # clamped: finite, its own place included
         assert out.isfinite().all() and points.grad.isfinite().all() and x.grad.isfinite().all()
         assert (points.grad[:, :, 1, 2] == 0).all()
@@ -136,10 +136,10 @@ def test_projection_equals_the_sum_over_channels_and_points(case):
 @pytest.mark.parametrize(
     ("weight", "activation", "message"),
     [
-        ((4, 2, 5), "none", r"at 3 points wants weights \(K, 2, 3\), with or without a last 1, not \(4, 2, 5\)"),
+        ((4, 2, 5), "none", r"at 3 points needs weights \(K, 2, 3\), with or without a last 1, not \(4, 2, 5\)"),
         ((4, 2, 3, 2), "none", r"not \(4, 2, 3, 2\)"),
         ((4, 2), "none", r"not \(4, 2\)"),
-        ((4, 2, 3), "relu", "ends in one of none, silu, not in 'relu'"),
+        ((4, 2, 3), "relu", "activation is one of none, silu, not 'relu'"),
     ],
 )
 def test_wrong_weights_and_activations_are_named(weight, activation, message):
@@ -148,5 +148,5 @@ def test_wrong_weights_and_activations_are_named(weight, activation, message):
 
 
 def test_a_bias_that_is_too_short_is_named():
-    with pytest.raises(ValueError, match=r"a bias \(4,\), one a filter, not \(1,\)"):
+    with pytest.raises(ValueError, match=r"a bias \(4,\), one value per filter, not \(1,\)"):
         sample_conv(torch.zeros(1, 2, 3, 3), torch.zeros(1, 6, 3, 3), torch.zeros(4, 2, 3), torch.zeros(1))

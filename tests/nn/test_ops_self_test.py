@@ -40,11 +40,11 @@ class _Counted:
 @pytest.fixture
 def verdicts(tmp_path, monkeypatch):
     """Outcomes in a file of this test, which `backends` uses too; and no outcome known yet."""
-    found = Verdicts(tmp_path / "settings" / self_test.FILE_NAME)
-    monkeypatch.setattr(self_test, "VERDICTS", found)
+    result = Verdicts(tmp_path / "settings" / self_test.FILE_NAME)
+    monkeypatch.setattr(self_test, "VERDICTS", result)
     for function in (self_test.key_of, self_test.environment, backends.log_once):
         function.cache_clear()
-    yield found
+    yield result
     for function in (self_test.key_of, self_test.environment, backends.log_once):
         function.cache_clear()
 

@@ -55,14 +55,14 @@ def _choose(kernel, TH, TW, KH, monkeypatch):
 
 
 def _inputs(case, dtype=torch.float32):
-    """q, k and v that want gradients."""
+    """q, k and v that require gradients."""
     B, n, d, H, W = case[:5]
     maps = torch.randn(3, B, n, d, H, W, generator=torch.Generator().manual_seed(sum(case))).to(DEVICE, dtype)
     return [m.clone().requires_grad_() for m in maps]
 
 
 def _all(function, inputs, case, grad=None):
-    """The result and the gradients of those inputs that want one."""
+    """The result and the gradients of those inputs that require one."""
     out = function(*inputs, *case[5:])
     if grad is None:
         grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(0))

@@ -50,7 +50,7 @@ def deterministic():
 
 
 def _inputs(case, dtype=torch.float32):
-    """x, points, weight and bias that want gradients; the points from two pixels outside to two outside."""
+    """x, points, weight and bias that require gradients; the points from two pixels outside to two outside."""
     B, C, H, W, N, h, w, K = case
     g = torch.Generator().manual_seed(sum(case))
     size = torch.tensor([H, W]).view(1, 2, 1, 1, 1)
@@ -80,7 +80,7 @@ def _close(found, expected, tolerance=1e-5):
 
 
 def _all(function, inputs, grad=None):
-    """The result and the gradients of those inputs that want one."""
+    """The result and the gradients of those inputs that require one."""
     out = function(*inputs)
     wanted = [t for t in inputs if t is not None and t.requires_grad]
     return out, *torch.autograd.grad(out, wanted, _gradient(out) if grad is None else grad)
@@ -159,7 +159,7 @@ def test_wild_points_read_inside_the_map(wild, dtype):
     out, *grads = _all(sample_conv, inputs)
     near = torch.ones(out.shape, dtype=torch.bool, device=DEVICE)
     near[..., 1, 2] = False
-    assert torch.equal(out[near], tame[near]), "a wild point spoiled its neighbours"
+    assert torch.equal(out[near], tame[near]), "a wild point spoiled its neighbors"
     samples, *more = _all(sample_points, inputs[:2])
     assert samples[..., 0, :].isfinite().all()
     if wild == wild:
@@ -186,7 +186,7 @@ def test_nothing_to_compute(shape):
 @pytest.mark.parametrize(("size", "N"), [((0, 4), 2), ((3, 0), 1), ((3, 4), 0)])
 def test_nothing_to_read_from(size, N):
     x, points = torch.zeros(1, 2, *size, device=DEVICE), torch.zeros(1, 2 * N, 1, 1, device=DEVICE)
-    with pytest.raises(ValueError, match="cannot be read at points"):
+    with pytest.raises(ValueError, match="cannot be sampled at points"):
         sample_conv(x, points, torch.zeros(3, 2, N, device=DEVICE))
 
 
