@@ -23,11 +23,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import backends, sample_conv
+from ultralytics.nn.ops.autograd import Context
 from ultralytics.nn.ops.backends import log_once
 from ultralytics.nn.ops.sampling import mix
 from ultralytics.nn.ops.tracing import is_tracing, needs_custom_backward
@@ -42,7 +42,7 @@ _PAPER = "AKConv / LDConv, arXiv 2311.11587"
     "c1, c2, *args",
     names=("LDConv",),
     paper=_PAPER,
-    usage="[-1, 1, AKConv, [256, 5, 2]]  # channels, sampling points (any number), stride; in place of a Conv; "
+    usage="[-1, 1, AKConv, [256, 5, 2]]  # channels, sampling points (any number), stride; instead of a Conv; "
     "named options come last: [256, 5, 2, {shape: cross, offset_lr: 0.1}]",
 )
 class AKConv(nn.Module):
@@ -258,15 +258,19 @@ def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
     return conv.weight.float() * scale.view(-1, 1, 1, 1), shift
 
 
+class _Context(Context):
+    factor: float
+
+
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor  # type: ignore[attr-defined]
+    def forward(ctx: _Context, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.factor, None  # type: ignore[attr-defined]
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
 
 
 def _published_samples(x: Tensor, points: Tensor) -> Tensor:

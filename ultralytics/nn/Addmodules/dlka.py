@@ -142,7 +142,7 @@ class Bottleneck_DLKA(nn.Module):
         return self.add
 
 
-@register("c1, c2, n, *args", paper=_PAPER, usage="[-1, 3, C2f_DLKA, [512]]  # channels, shortcut; in place of a C2f")
+@register("c1, c2, n, *args", paper=_PAPER, usage="[-1, 3, C2f_DLKA, [512]]  # channels, shortcut; instead of a C2f")
 class C2f_DLKA(C2f):
     """C2f whose `n` bottlenecks are Bottleneck_DLKA."""
 

@@ -89,7 +89,7 @@ def window_attention_backward(
             *(q, k, v, grad, lse, delta, *grads[1:]),
             *sizes(q, out),
             *strides(q, k, v),
-            *(_copies(size, common["REACH"]) for size in q.shape[3:]),
+            *(_copies(size, dilation * (window // 2)) for size in q.shape[3:]),
             **common,
         )
     return grads

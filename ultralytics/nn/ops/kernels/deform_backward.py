@@ -20,7 +20,6 @@ pixel beyond the map; its index is that of its top left pixel, from (-1, -1) on:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -89,9 +88,18 @@ def deform_conv2d_depthwise_backward(
 
 
 @deform_conv2d_depthwise_backward.register_fake
-def _fake(grad: Tensor, x: Tensor, offset: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _fake(
+    grad: Tensor,
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    needs_x: bool,
+    needs_others: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     B, C, H, W = x.shape
-    needs_x, needs_others = options[-2:]
     return (
         x.new_empty(B, H, W, C).permute(0, 3, 1, 2) if needs_x else x.new_empty(0),
         torch.empty_like(offset) if needs_others else offset.new_empty(0),
