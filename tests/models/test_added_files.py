@@ -1,4 +1,4 @@
-"""The six model files of the added modules on the whole way: train, validate, save, load, predict the same."""
+"""The six model files of the added modules in a whole run: train, validate, save, load, predict the same."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ CPU = {"device": "cpu", "workers": 0, "plots": False}
 
 # one of them in the default run; all in the slow one, which takes minutes
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if i else ()) for i, n in enumerate(SIX)])
-def test_the_whole_way(name, tiny_data, tmp_path):
+def test_a_whole_run(name, tiny_data, tmp_path):
     yolo = YOLO(f"{name}.yaml")
     yolo.train(data=str(tiny_data), epochs=2, imgsz=64, batch=6, nbs=6, project=str(tmp_path), **CPU)
     assert len(yolo.names) == 2 and yolo.trainer.record.epochs == 2

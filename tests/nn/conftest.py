@@ -33,7 +33,7 @@ def tiny():
 
 
 def _put_in(d, at, row):
-    # whoever reads the row before `at` reads the new one instead
+    # rows that read the row before `at` read the new one instead
     d = {**d, "backbone": [*d["backbone"]], "head": [*d["head"]]}
     rows = [*d["backbone"], *d["head"]]
 

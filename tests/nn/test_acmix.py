@@ -110,7 +110,7 @@ def test_keys_of_the_checkpoint_and_the_start():
         ({"dilation": -1}, "dilation must be an integer of at least 1, not -1"),
     ],
 )
-def test_wrong_options_are_named(options, message):
+def test_wrong_options_raise_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         ACmix(**({"in_planes": 8, "out_planes": 8} | options))
 

@@ -56,7 +56,7 @@ def test_joins_read_what_the_specification_names():
     assert [row[1] for row in _rows("yolov8-DLKA.yaml") if row[2] == "deformable_LKA_Attention"] == [3, 3, 3]
 
 
-def test_every_module_has_a_file_for_every_place():
+def test_every_module_has_a_file_for_every_position():
     expected = {f"yolov8-{module}-{place}.yaml" for module in ("AKConv", "ACmix", "DLKA") for place in POSITIONS}
     assert expected <= set(FILES)
     assert set(FILES) == expected | set(SPECIFIED)

@@ -17,7 +17,7 @@ from ultralytics.utils import LOGGER
 
 
 def _module(*args, seed=0, offsets=0.0, **options):
-    """An AKConv in evaluation mode whose offsets are about `offsets` pixels large and differ from place to place."""
+    """An AKConv in evaluation mode whose offsets are about `offsets` pixels large and differ from pixel to pixel."""
     torch.manual_seed(seed)
     m = AKConv(*args, **options).eval()
     with torch.no_grad():
@@ -38,7 +38,7 @@ def _logged():
 
 
 def _passes_through(m):
-    """Make the mixing of `m` the sum of its samples over channel 0 and points, with nothing behind it."""
+    """Make the mixing of `m` the sum of its samples over channel 0 and points, without normalization and activation."""
     m.conv[0].weight.data.zero_()
     m.conv[0].weight.data[:, 0] = 1
     m.conv[1], m.conv[2] = nn.Identity(), nn.Identity()
@@ -124,7 +124,7 @@ def test_initial_shape(N, points):
 
 @pytest.mark.parametrize("N", [1, 2, 5, 8, 9, 16])
 @pytest.mark.parametrize("name", SHAPES)
-def test_named_shapes_are_distinct_points_and_the_centred_ones_hold_the_pixel(name, N):
+def test_named_shapes_are_distinct_points_and_the_centered_ones_contain_the_pixel(name, N):
     points = initial_shape(N, name)
     assert len(set(points)) == N
     assert (0.0, 0.0) in points
@@ -157,7 +157,7 @@ def test_shape_of_ones_own_moves_the_samples():
         ({"num_param": True}, "sampling points must be an integer of at least 1, not True"),
     ],
 )
-def test_wrong_options_are_named(options, message):
+def test_wrong_options_raise_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         AKConv(**({"inc": 2, "outc": 2, "num_param": 3} | options))
 
@@ -206,7 +206,7 @@ def test_compat_is_announced_and_agrees_inside_the_map(compat, caplog):
     x = torch.randn(1, 2, 6, 6)
     x = x + x.transpose(2, 3) if compat == "tutorial" else x
     wanted = new(x)[..., :5, :5]
-    if compat == "tutorial":  # reads at (j + 0.25, i + 0.5): on a symmetric map the offsets change places
+    if compat == "tutorial":  # reads at (j + 0.25, i + 0.5): on a symmetric map the offsets are exchanged
         new.p_conv.bias.data.copy_(torch.tensor([0.5, 0.25]))
         wanted = new(x)[..., :5, :5]
     torch.testing.assert_close(old(x)[..., :5, :5], wanted)
@@ -226,7 +226,7 @@ def test_options_with_a_warning_have_it_once(monkeypatch):
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.0])
-def test_offset_lr_scales_the_gradient_of_the_offsets_alone(factor):
+def test_offset_lr_scales_the_gradient_of_the_offsets_only(factor):
     plain, slowed = _module(2, 3, 3, offsets=1.0), _module(2, 3, 3, offsets=1.0, offset_lr=factor)
     x = torch.randn(1, 2, 5, 6)
     for m in (plain, slowed):
@@ -271,7 +271,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture
 def kernels():
-    """AKConv is computed by the kernels, except where a test asks for PyTorch."""
+    """AKConv is computed by the kernels, except where a test selects PyTorch."""
     pytest.importorskip("triton", reason="Triton is not installed")
     if DEVICE == "cpu" and (reason := backends.interpreter_missing()):
         pytest.skip(reason)
@@ -311,7 +311,7 @@ def test_trains_on_the_kernels_as_on_pytorch(kernels, options):
 @pytest.mark.parametrize("activation", [nn.SiLU(), nn.ReLU(), nn.Identity()], ids=lambda m: type(m).__name__)
 @pytest.mark.parametrize("norm", ["as it is", "not affine", "fused"])
 @pytest.mark.parametrize("bias", [True, False])
-def test_kernels_do_normalisation_and_silu_in_passing(kernels, norm, activation, bias):
+def test_kernels_include_normalization_and_silu(kernels, norm, activation, bias):
     m = _trained(3, 5, 3, bias=bias)
     m.conv[2] = activation
     if norm != "as it is":
@@ -328,7 +328,7 @@ def test_kernels_do_normalisation_and_silu_in_passing(kernels, norm, activation,
     assert called == ([] if type(activation) is nn.SiLU else ["activation"])
     _assert_close([result], [expected])
     _assert_close([m(x)], [expected])
-    assert called[-2:] == ["norm", "activation"], "a gradient is wanted, and goes through the modules"
+    assert called[-2:] == ["norm", "activation"], "with gradients the modules are called"
     assert all(torch.equal(t, before[name]) for name, t in m.state_dict().items())
 
 
@@ -397,7 +397,7 @@ def test_the_shape_is_copied_to_a_gpu_once(monkeypatch):
     # only in that file: torch.compile, if it starts up now, would take a patched torch.tensor into its tables for good
     monkeypatch.setattr(akconv, "torch", SimpleNamespace(**{**vars(torch), "tensor": counted}))
     akconv.cached_shape_tensor.cache_clear()
-    for device, expected in (("cpu", ["cpu"] * 3), ("meta", ["meta"])):  # the latter in place of a GPU
+    for device, expected in (("cpu", ["cpu"] * 3), ("meta", ["meta"])):  # "meta" instead of a GPU
         calls.clear()
         points = [akconv.shape_tensor(tuple(m.shape), torch.empty(1, device=device)) for _ in range(3)]
         assert calls == expected

@@ -1,4 +1,4 @@
-"""D-LKA for volumes: against the formulas on the literal operator."""
+"""D-LKA for volumes: against the formulas on a reference operator."""
 
 import pytest
 import torch

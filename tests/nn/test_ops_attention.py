@@ -79,7 +79,7 @@ def test_half_types_come_close(dtype, tolerance):
         ((3,), [(1, 1, 2, 3, 3), (1, 1, 2, 3, 4), (1, 1, 2, 3, 3)], "one shape"),
     ],
 )
-def test_wrong_arguments_are_named(options, shapes, message):
+def test_wrong_arguments_raise_an_error(options, shapes, message):
     with pytest.raises(ValueError, match=message):
         window_attention(*(torch.zeros(s) for s in shapes), *options)
 

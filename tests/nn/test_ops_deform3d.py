@@ -130,7 +130,7 @@ def test_wild_offsets_do_not_read_outside(wild, dtype):
         (((1, 2, 3, 4, 5), (1, 54, 3, 4, 5), (2, 1, 3, 3, 3)), r"needs offsets \(1, 81, 3, 4, 5\), not \(1, 54"),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(shapes, message):
+def test_shapes_that_do_not_fit_raise_an_error(shapes, message):
     with pytest.raises(ValueError, match=message):
         deform_conv3d_depthwise(*(torch.zeros(s) for s in shapes), padding=1)
 

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 interpreter = pytest.mark.skipif(
     torch.cuda.is_available() or (backends.load_kernels() or backends.interpreter_missing()) != "",
-    reason="needs Triton and its interpreter in place of a GPU",
+    reason="needs Triton and its interpreter instead of a GPU",
 )
 
 

@@ -71,5 +71,5 @@ def test_a_compiled_graph_serves_many_sizes(operator, train):
                 torch.autograd.grad(result, x, grad), torch.autograd.grad(expected, x, grad), rtol=1e-4, atol=1e-4
             )
     torch.compiler.reset()
-    # the first for its own size alone; a size above or below that of a tile may have one of its own, more in old torch
+    # the first for its own size only; a size above or below that of a tile may have one of its own, more in old torch
     assert len(graphs) <= (6 if operator is _attention else 2)

@@ -44,7 +44,7 @@ def test_every_name_builds_its_class(name):
     assert type(Example(name).module) is registered()[name].cls
 
 
-def test_a_module_that_nobody_knows_how_to_build_is_named(monkeypatch):
+def test_a_module_without_an_example_is_an_error(monkeypatch):
     monkeypatch.setattr(registry, "_REGISTRY", {})
 
     @register("c1", usage="Sharpen(channels)  # no row")
@@ -80,7 +80,7 @@ def test_odd_and_rectangular_sizes_equal_the_references(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_image_alone_gives_what_it_gives_in_a_batch(name):
+def test_a_single_image_gives_the_same_result_as_in_a_batch(name):
     case = Example(name)
     x = case.inputs(7, 5, batch=3)
     _close(case.module(each(lambda t: t[1:2], x)), each(lambda t: t[1:2], case.module(x)), rtol=1e-4, atol=1e-5)

@@ -78,7 +78,7 @@ def test_fixed_point_follows_the_size_of_the_terms(deterministic, scale):
 
 def test_many_of_the_largest_term_do_not_overflow(deterministic):
     values, slots = torch.full((4096,), -1.999, device=DEVICE), torch.zeros(4096, dtype=torch.long, device=DEVICE)
-    # 4096 terms stand for 2^22: the room that a term leaves is checked on the integers themselves
+    # 4096 terms stand for 2^22: the headroom of a term is checked on the integers themselves
     total = launch.AtomicSum((8,), values.abs().max())
     _scatter[(64,)](values, slots, total.terms, total.unit, 4096, BLOCK=64, FIXED=True)
     assert abs(total.terms[0].item()) * (2**22 // 4096) < 2**63
@@ -86,7 +86,7 @@ def test_many_of_the_largest_term_do_not_overflow(deterministic):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_terms_that_are_not_finite_spoil_a_fixed_sum_visibly(deterministic, bad):
+def test_terms_that_are_not_finite_make_a_fixed_point_sum_nan(deterministic, bad):
     values, slots = _terms()
     values[17] = bad
     assert _sum(values, slots, values.abs().max()).isnan().all()
