@@ -353,6 +353,7 @@ def forward_kernel(
     KH: tl.constexpr,
     KW: tl.constexpr,
 ) -> None:
+    """Each program computes a tile of TH x TW queries of one head for D channels."""
     # ---- queries of the tile
     image, head, block, first_i, first_j = program_tile(n, h, w, TH, TW, tl.cdiv(d, D))
     q += tl.multiple_of(image * q_image + head * q_head, ALIGN)

@@ -169,6 +169,7 @@ def query_kernel(
     KH: tl.constexpr,
     KW: tl.constexpr,
 ) -> None:
+    """Each program computes dq for a tile of queries of one head and D channels, and delta."""
     # ---- queries of the tile, gradients of their outputs
     image, head, block, first_i, first_j = program_tile(n, h, w, TH, TW, tl.cdiv(d, D))
     q += tl.multiple_of(image * q_image + head * q_head, ALIGN)
@@ -323,6 +324,7 @@ def key_kernel(
     KH: tl.constexpr,
     KW: tl.constexpr,
 ) -> None:
+    """Each program computes dk and dv for a tile of keys of one head and D channels."""
     # ---- keys and values of the tile
     image, head, block, first_y, first_x = program_tile(n, H, W, TH, TW, tl.cdiv(d, D))
     q += tl.multiple_of(image * q_image + head * q_head, ALIGN)

@@ -170,6 +170,7 @@ def forward_kernel(
     BLOCK_C: tl.constexpr,
     WIDE: tl.constexpr,
 ) -> None:
+    """Each program sums all taps of P output pixels and BLOCK_C channels, then stores the sums."""
     P: tl.constexpr = TILE // BLOCK_C
     blocks_of_c = (C + BLOCK_C - 1) // BLOCK_C
     program = tl.program_id(0)

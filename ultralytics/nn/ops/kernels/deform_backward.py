@@ -224,6 +224,11 @@ def offset_weight_kernel(
     BLOCK_C: tl.constexpr,
     WIDE: tl.constexpr,
 ) -> None:
+    """Each program computes one row of taps for every num_programs-th block of P output pixels.
+
+    Per tap: read the four corners, add to the sums of the weights' gradient in `partial`, and store the two gradients
+    of the offsets.
+    """
     P: tl.constexpr = TILE // BLOCK_C
     dtype = grad_offset.dtype.element_ty
     program, first_tap, ky = tl.program_id(0), tl.program_id(1) * KW, tl.program_id(1)
@@ -305,6 +310,10 @@ def bin_kernel(
     WIDE: tl.constexpr,
     FIXED: tl.constexpr,
 ) -> None:
+    """Each program adds the samples of P output pixels and one row of taps to the bins of their cells.
+
+    Samples whose bin is full are added to the sum of the map's gradient directly.
+    """
     ky = tl.program_id(0) % KH
     first_tap = ky * KW
     if WIDE:
@@ -375,6 +384,7 @@ def reduce_kernel(
     WIDE: tl.constexpr,
     FIXED: tl.constexpr,
 ) -> None:
+    """Each program sums the bins of P cells for BLOCK_C channels, and adds the sums to the map's gradient."""
     blocks_of_c = (C + BLOCK_C - 1) // BLOCK_C
     block = tl.program_id(0) // blocks_of_c
     valid, image, row, column = pixels(block, num_cells, H + 1, W + 1, P, WIDE)
@@ -388,6 +398,7 @@ def reduce_kernel(
     sum00, sum01 = tl.zeros((P, BLOCK_C), dtype=dtype), tl.zeros((P, BLOCK_C), dtype=dtype)
     sum10, sum11 = tl.zeros((P, BLOCK_C), dtype=dtype), tl.zeros((P, BLOCK_C), dtype=dtype)
     entry_pointers = entries + cell_index
+    # ---- decode each entry, compute the weights of its sample, add its gradient to the four sums
     for n in range(tl.max(length, axis=0)):
         in_bin = n < length
         entry = tl.load(entry_pointers, mask=in_bin, other=0)
@@ -407,6 +418,7 @@ def reduce_kernel(
         sum01 += to_unit((gy * fx)[:, None] * g, scale, FIXED)
         sum10 += to_unit((fy * gx)[:, None] * g, scale, FIXED)
         sum11 += to_unit((fy * fx)[:, None] * g, scale, FIXED)
+    # ---- four atomic additions per cell and channel
     m00, m01, m10, m11 = corners(valid, top, left, H, W)
     x_pointers = grad_x + ((image * H + top) * W + left)[:, None] * C + c[None, :]
     channel_mask = channel_mask[None, :]
