@@ -1,19 +1,19 @@
-"""What the added modules cost against the code in circulation: time and memory of both sides in one run, as ratios.
+"""Time and memory of the added modules against baselines from published code, all measured in one run.
 
     python benchmarks/addmodules.py                        the three blocks and the three networks, float32, on the CPU
     python benchmarks/addmodules.py --only dlka --repeat 9
-    python benchmarks/addmodules.py --limits               also: bytes and multiply-adds over what the machine can do
-    python benchmarks/addmodules.py --device cuda --limits     that, the operators by themselves and training steps
+    python benchmarks/addmodules.py --roofline             also: lower bounds from the machine's rates
+    python benchmarks/addmodules.py --device cuda --roofline   also the operators alone and training steps
     python benchmarks/addmodules.py --device cuda --tables operators --dtype bfloat16 --shapes n --only dlka
     python benchmarks/addmodules.py --tables blocks operators steps --shapes tiny --repeat 1     does it all run here?
 
-Tables: "blocks", whole modules and networks against literal ones; "operators", the three operators at YOLO's shapes
-(P3–P5 of 640 px, batch 16) against all that computes the same; "steps", training steps of networks against plain
-yolov8n. The literal side (baselines.py) is written from the papers' formulas in the way people compute them today.
-Sides share weights and inputs and take turns; a figure is the median. Of the operators' sides torch.compile takes by
-far the longest, since it compiles for every shape: `--sides` leaves it out. In "blocks", memory is the peak over the
-inputs of one forward and backward pass, on a CPU measured as resident memory in a process of its own. `--clock cpu`
-counts processor time, for a machine that others use too.
+Tables: "blocks", whole modules and networks against their baselines; "operators", the three operators at YOLO's shapes
+(P3–P5 of 640 px, batch 16) against alternatives with the same result; "steps", training steps of networks against plain
+yolov8n. The baselines (baselines.py) are written from the papers' formulas in the way of published code.
+All implementations use the same weights and inputs and take turns; a figure is the median. torch.compile takes by far
+the longest of the operators, since it compiles for every shape: `--implementations` can leave it out. In "blocks",
+memory is the peak beyond the inputs of one forward and backward pass, on a CPU the resident memory of a new process.
+`--clock cpu` measures processor time, for a machine that is shared.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ import roofline
 import table
 import torch
 import training
-from baselines import literal
-from implementations import SIDES
+from baselines import baseline
+from implementations import IMPLEMENTATIONS
 from measure import Timer, determinism, gpu_peak, one_line, resident_peak, spread
 from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ BLOCKS = {
 }
 NETS = {net: (yaml, training.BASE) for net, yaml in training.NETS.items()}
 NET_SHAPE = (8, 3, 320, 320)
-ASKED = {  # forward, forward + backward, memory: how many times less than the literal side, of two cores in float32
+TARGETS = {  # ratios baseline / module of forward, forward + backward, memory; on two cores in float32
     "akconv": (6, 4, 3),
     "acmix": (12, 8, 10),
     "dlka": (6, 12, 3),
@@ -66,8 +66,8 @@ REPEAT = {"cpu": 5, "cuda": 20}
 TINY_MAP, TINY_IMAGE = 6, 64
 
 
-def make(case: str, side: str, args: argparse.Namespace) -> tuple[nn.Module, Tensor]:
-    """Module and input of one side: "ours", "literal", or "base", the network without the added module."""
+def make(case: str, variant: str, args: argparse.Namespace) -> tuple[nn.Module, Tensor]:
+    """Module and input of one variant: "module", its "baseline", or "plain", the network without the added module."""
     torch.manual_seed(0)
     if case in BLOCKS:
         build, shape, _ = BLOCKS[case]
@@ -76,14 +76,14 @@ def make(case: str, side: str, args: argparse.Namespace) -> tuple[nn.Module, Ten
             nn.init.normal_(m.p_conv.weight, std=0.02)  # offsets differ from pixel to pixel, as after training
     else:
         shape = NET_SHAPE
-        m = DetectionModel(NETS[case][side == "base"], verbose=False)
+        m = DetectionModel(NETS[case][variant == "plain"], verbose=False)
     if args.tiny:
-        edge = TINY_MAP if case in BLOCKS else TINY_IMAGE
-        shape = (1, shape[1], edge, edge)
+        size = TINY_MAP if case in BLOCKS else TINY_IMAGE
+        shape = (1, shape[1], size, size)
     m = m.to(args.device).train()
     x = torch.randn(shape, device=args.device)
-    if side == "literal":  # as it is used: in the memory format that PyTorch starts with
-        return literal(m), x
+    if variant == "baseline":  # in contiguous memory, as published code runs
+        return baseline(m), x
     return m.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
 
 
@@ -93,74 +93,77 @@ def step(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool) -> None:
         y = m(x)
     if backward:
         parts = y if isinstance(y, (list, tuple)) else [y]
-        # gradients as a next layer would hand them over, in the memory format of the output
+        # gradients in the memory format of the output, as a next layer would pass them
         torch.autograd.backward(parts, [p.detach() for p in parts])
         m.zero_grad(set_to_none=True)
 
 
-def peak_bytes(case: str, side: str, dtype: torch.dtype, args: argparse.Namespace) -> int:
-    """Peak of one training step over what inputs and weights take."""
-    m, x = make(case, side, args)
+def peak_bytes(case: str, variant: str, dtype: torch.dtype, args: argparse.Namespace) -> int:
+    """Peak memory of one training step in bytes, beyond inputs and weights."""
+    m, x = make(case, variant, args)
     x.requires_grad_()
-    edge = 16 if case in BLOCKS else 64
+    size = 16 if case in BLOCKS else 64
     if args.device == "cuda":
-        step(m, x, dtype, True)  # kernels are tuned for this size here, which takes memory of its own
+        step(m, x, dtype, True)  # kernels are autotuned for this size, which allocates memory
         return gpu_peak(lambda: step(m, x, dtype, True))
-    small = x[:1, :, :edge, :edge].detach().clone().requires_grad_()
-    step(copy.deepcopy(m), small, dtype, True)  # libraries load here, not below
+    small = x[:1, :, :size, :size].detach().clone().requires_grad_()
+    step(copy.deepcopy(m), small, dtype, True)  # loads libraries before the measurement
     return resident_peak(lambda: step(m, x, dtype, True))
 
 
-def peak_in_processes(case: str, side: str, dtype: torch.dtype, args: argparse.Namespace) -> float:
-    """Median over new processes: what the libraries and the heap keep differs by tens of megabytes."""
-    command = [sys.executable, __file__, "--peak", case, side, "--threads", str(args.threads)]
+def peak_in_processes(case: str, variant: str, dtype: torch.dtype, args: argparse.Namespace) -> float:
+    """Median over new processes, since the memory that libraries and the heap keep varies by tens of megabytes."""
+    command = [sys.executable, __file__, "--peak", case, variant, "--threads", str(args.threads)]
     command += ["--dtype", roofline.name(dtype), *(["--shapes", "tiny"] if args.tiny else [])]
     runs = (subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(args.repeat))
     return statistics.median(int(run.stdout.split()[-1]) for run in runs)
 
 
 def report(case: str, dtype: torch.dtype, timer: Timer, rates: roofline.Rates | None, args: argparse.Namespace) -> None:
-    """Print what one block or network takes on all sides."""
-    sides, on_cpu = ("ours", "literal", *(["base"] if case in NETS else [])), args.device == "cpu"
-    pairs = {side: make(case, side, args) for side in sides}
+    """Print the figures of one block or network for all variants."""
+    variants, on_cpu = ("module", "baseline", *(["plain"] if case in NETS else [])), args.device == "cpu"
+    pairs = {variant: make(case, variant, args) for variant in variants}
     print(f"\n{BLOCKS[case][2] if case in BLOCKS else f'{NETS[case][0]}, one training step, {NET_SHAPE}'}")
-    for title, backward, asked in (("forward", False, ASKED[case][0]), ("forward + backward", True, ASKED[case][1])):
+    for title, backward, target in (
+        ("forward", False, TARGETS[case][0]),
+        ("forward + backward", True, TARGETS[case][1]),
+    ):
         if case in NETS and not backward:
             continue
         for _, x in pairs.values():
             x.requires_grad_(backward)
-        works = {side: partial(step, m, x, dtype, backward) for side, (m, x) in pairs.items()}
-        taken = timer.in_turns(works, args.repeat)
+        works = {variant: partial(step, m, x, dtype, backward) for variant, (m, x) in pairs.items()}
+        times = timer.in_turns(works, args.repeat)
         if args.tiny:
-            print(f"  {title:20}{', '.join(taken)}: {table.RAN}")
+            print(f"  {title:20}{', '.join(times)}: {table.RAN}")
             continue
-        ms = {side: 1e3 * statistics.median(t) for side, t in taken.items()}
-        text = f"  {title:20}ours {ms['ours']:9.1f} ms   literal {ms['literal']:9.1f} ms   "
-        text += f"{ms['literal'] / ms['ours']:6.1f}×  ({f'asked {asked}×; ' if on_cpu else ''}"
-        text += f"spread ±{100 * max(map(spread, taken.values())):.0f} %)"
-        print(text + (f"   plain base {ms['base']:.1f} ms: {ms['ours'] / ms['base']:.2f}×" if "base" in ms else ""))
+        ms = {variant: 1e3 * statistics.median(t) for variant, t in times.items()}
+        text = f"  {title:20}module {ms['module']:9.1f} ms   baseline {ms['baseline']:9.1f} ms   "
+        text += f"{ms['baseline'] / ms['module']:6.1f}×  ({f'target {target}×; ' if on_cpu else ''}"
+        text += f"spread ±{100 * max(map(spread, times.values())):.0f} %)"
+        print(text + (f"   plain {ms['plain']:.1f} ms: {ms['module'] / ms['plain']:.2f}×" if "plain" in ms else ""))
         if rates and case in BLOCKS:
-            print(_limit(*pairs["ours"], dtype, backward, ms["ours"], rates))
+            print(_lower_bound(*pairs["module"], dtype, backward, ms["module"], rates))
     if case in BLOCKS:
         peak = peak_in_processes if on_cpu else peak_bytes
-        mb = {side: peak(case, side, dtype, args) / 2**20 for side in sides}
+        mb = {variant: peak(case, variant, dtype, args) / 2**20 for variant in variants}
         if args.tiny:
             print(f"  {'peak memory':20}{', '.join(mb)}: {table.RAN}")
             return
-        text = f"  {'peak memory':20}ours {mb['ours']:9.1f} MB   literal {mb['literal']:9.1f} MB   "
-        print(text + f"1/{mb['literal'] / mb['ours']:.1f}" + (f"  (asked 1/{ASKED[case][2]})" if on_cpu else ""))
+        text = f"  {'peak memory':20}module {mb['module']:9.1f} MB   baseline {mb['baseline']:9.1f} MB   "
+        print(text + f"1/{mb['baseline'] / mb['module']:.1f}" + (f"  (target 1/{TARGETS[case][2]})" if on_cpu else ""))
 
 
-def _limit(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool, ms: float, rates: roofline.Rates) -> str:
+def _lower_bound(m: nn.Module, x: Tensor, dtype: torch.dtype, backward: bool, ms: float, rates: roofline.Rates) -> str:
     B, C, H, W = x.shape
     work = roofline.total(roofline.block(m, (B, C, H, W)), dtype.itemsize, backward)
-    seconds, what = rates.least(work, dtype)
-    text = f"  {'':20}must: {roofline.describe(work)}; at least {1e3 * seconds:.1f} ms ({what}); "
-    return text + f"ours reach {1e3 * seconds / ms:.0%} of that"
+    seconds, limit = rates.least(work, dtype)
+    text = f"  {'':20}work: {roofline.describe(work)}; at least {1e3 * seconds:.1f} ms ({limit}); "
+    return text + f"the module reaches {1e3 * seconds / ms:.0%} of that"
 
 
 def heading(dtype: torch.dtype, args: argparse.Namespace) -> str:
-    """Device, versions, precision, repetitions, date, and what computes our operators."""
+    """Device, versions, precision, repetitions, date, and the backend of this package's operators."""
     cuda = args.device == "cuda"
     name = torch.cuda.get_device_name() if cuda else f"{platform.processor() or platform.machine()} CPU"
     text = f"{name}, {args.threads} threads, PyTorch {torch.__version__}, {dtype}, {args.clock} clock, "
@@ -180,20 +183,26 @@ def _version(package: str) -> str:
 
 
 def options() -> argparse.Namespace:
-    """The command line, with what it leaves out filled in for the device."""
+    """The command line, with the defaults of the device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", nargs="+", choices=["float32", "bfloat16", "float16"], help="on a GPU all three")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeat", type=int, help="5, on a GPU 20")
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
-    parser.add_argument("--only", nargs="*", choices=list(ASKED), default=list(ASKED))
+    parser.add_argument("--only", nargs="*", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--tables", nargs="+", choices=TABLES["cuda"], help="blocks, on a GPU all three")
     parser.add_argument("--shapes", nargs="+", choices=["n", "s", "tiny"], default=["n", "s"], help="widths of YOLO")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="of operators and steps")
+    parser.add_argument(
+        "--implementations",
+        nargs="+",
+        choices=IMPLEMENTATIONS,
+        default=list(IMPLEMENTATIONS),
+        help="in operators, steps",
+    )
     parser.add_argument("--deterministic", action="store_true", help="algorithms; steps are measured with and without")
-    parser.add_argument("--limits", action="store_true", help="what must be done, and how near that ours come")
-    parser.add_argument("--peak", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
+    parser.add_argument("--roofline", action="store_true", help="lower bounds, and the share of them that is reached")
+    parser.add_argument("--peak", nargs=2, metavar=("CASE", "VARIANT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch finds no usable GPU here; leave it out to measure the CPU")
@@ -201,7 +210,7 @@ def options() -> argparse.Namespace:
         parser.error("--clock cpu: processor time says nothing about a GPU")
     args.tiny = "tiny" in args.shapes
     if args.tiny and len(args.shapes) > 1:
-        parser.error("--shapes tiny: only tries whether everything runs, and prints no figures; name it alone")
+        parser.error("--shapes tiny: tests only whether everything runs, and prints no figures; give it alone")
     args.dtype = [getattr(torch, name) for name in args.dtype or DTYPES[args.device]]
     args.repeat = args.repeat or REPEAT[args.device]
     args.tables = args.tables or TABLES[args.device]
@@ -213,16 +222,16 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure and print what was asked for."""
-    LOGGER.setLevel(logging.WARNING)  # every new network and optimiser has a line, and there are many
+    """Measure and print the selected tables."""
+    LOGGER.setLevel(logging.WARNING)  # each new network and optimizer logs a line
     torch.set_num_threads(args.threads)
     if args.peak:
-        case, side = args.peak
-        print(peak_bytes(case, side, args.dtype[0], args))
+        case, variant = args.peak
+        print(peak_bytes(case, variant, args.dtype[0], args))
         return
     timer = Timer(args.device, args.clock)
-    rates = roofline.measure_rates(timer, args.dtype, args.repeat, args.tiny) if args.limits else None
-    plan = table.Plan(timer, args.repeat, args.sides, args.only, args.tiny)
+    rates = roofline.measure_rates(timer, args.dtype, args.repeat, args.tiny) if args.roofline else None
+    plan = table.Plan(timer, args.repeat, args.implementations, args.only, args.tiny)
     for dtype in args.dtype:
         print(heading(dtype, args), flush=True)
         if rates and not args.tiny:
@@ -232,7 +241,7 @@ def run(args: argparse.Namespace) -> None:
                 for case in args.only:
                     try:
                         report(case, dtype, timer, rates, args)
-                    except Exception as e:  # noqa: BLE001  such as memory that is too small for the literal side
+                    except Exception as e:  # noqa: BLE001  such as a baseline that runs out of memory
                         print(f"  {case} failed: {one_line(e)}", flush=True)
             if "operators" in args.tables:
                 table.report(args.shapes, dtype, plan, rates)

@@ -1,8 +1,8 @@
-"""The other side of the comparison: the added modules in the way people compute them today, from the papers' formulas.
+"""Baselines of the comparison: the added modules implemented from the papers' formulas as published code does.
 
 AKConv with four gathers, ACmix with unfolded windows, D-LKA on torchvision.ops.deform_conv2d. The functions are the
-operators alone; the classes are twins of our modules and share their weights. Nothing here imports our package, so that
-the official one can run these operators too (step.py).
+operators alone; the classes wrap this package's modules and share their weights. Nothing here imports this package at
+run time, so that the official one can run these operators too (step.py).
 
 Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, N points, d channels a head.
 """
@@ -25,8 +25,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def four_gathers(x: Tensor, offset: Tensor, shape: Points, stride: int) -> Tensor:
-    """AKConv's samples (B, C, h * N, w), as its (N, 1) convolution takes them: an index, a gather and a weight for each
-    of the four neighbours."""
+    """AKConv's samples (B, C, h * N, w) for its (N, 1) convolution: an index, a gather and a weight per neighbor."""
     B, C, H, W = x.shape
     N, (h, w) = offset.shape[1] // 2, offset.shape[2:]
     start = torch.tensor(shape, device=x.device, dtype=offset.dtype).t()[..., None, None]  # (2, N, 1, 1)
@@ -69,16 +68,16 @@ def unfolded_attention(q: Tensor, k: Tensor, v: Tensor, window: int, pe: Tensor 
 def torchvision_deform(x: Tensor, offset: Tensor, weight: Tensor, *geometry: int) -> Tensor:
     """torchvision's operator without bias and mask; `geometry` is stride, padding, dilation.
 
-    Half types are computed in float32, as torchvision itself has it under autocast on a GPU.
+    float16 and bfloat16 are computed in float32, as torchvision does under autocast on a GPU.
     """
-    from torchvision.ops import deform_conv2d  # slow to import, and only this side wants it
+    from torchvision.ops import deform_conv2d  # slow to import, and needed only here
 
     dtype = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):
         return deform_conv2d(x.to(dtype), offset.to(dtype), weight.to(dtype), None, *geometry).to(x.dtype)
 
 
-class LiteralAKConv(nn.Module):
+class BaselineAKConv(nn.Module):
     """AKConv on `four_gathers`."""
 
     def __init__(self, m: AKConv) -> None:
@@ -89,7 +88,7 @@ class LiteralAKConv(nn.Module):
         return self.conv(four_gathers(x, self.p_conv(x), self.shape, self.stride))
 
 
-class LiteralACmix(nn.Module):
+class BaselineACmix(nn.Module):
     """ACmix on `unfolded_attention`."""
 
     def __init__(self, m: ACmix) -> None:
@@ -111,7 +110,7 @@ class LiteralACmix(nn.Module):
         return m.rate1 * attention.view(B, m.head * d, H, W) + m.rate2 * m.dep_conv(maps)
 
 
-class LiteralDeformConv(nn.Module):
+class BaselineDeformConv(nn.Module):
     """DeformConv on torchvision's operator."""
 
     def __init__(self, m: DeformConv) -> None:
@@ -123,15 +122,15 @@ class LiteralDeformConv(nn.Module):
         return torchvision_deform(x, m.offset_net(x), m.deform_conv.weight, m.stride, m.padding, m.dilation)
 
 
-def literal(m: nn.Module) -> nn.Module:
-    """`m` with every added module in it replaced by its literal twin; weights are shared."""
-    twins = {"AKConv": LiteralAKConv, "ACmix": LiteralACmix, "DeformConv": LiteralDeformConv}
-    if type(m).__name__ in twins:
-        twin = twins[type(m).__name__](m)
-        for name in ("i", "f", "type", "np"):  # what a network notes at its layers
+def baseline(m: nn.Module) -> nn.Module:
+    """`m` with every added module in it replaced by its baseline, in place; weights are shared."""
+    classes = {"AKConv": BaselineAKConv, "ACmix": BaselineACmix, "DeformConv": BaselineDeformConv}
+    if type(m).__name__ in classes:
+        replacement = classes[type(m).__name__](m)
+        for name in ("i", "f", "type", "np"):  # attributes that the parser sets on each layer
             if hasattr(m, name):
-                setattr(twin, name, getattr(m, name))
-        return twin
+                setattr(replacement, name, getattr(m, name))
+        return replacement
     for name, child in m.named_children():
-        setattr(m, name, literal(child))
+        setattr(m, name, baseline(child))
     return m

@@ -1,10 +1,10 @@
-"""Whether a network learns here what it learns in ultralytics 8.3.0: mAP of both after the same training, seed by seed.
+"""mAP of this package and of ultralytics 8.3.0 after the same training from the same first weights, per seed.
 
     python benchmarks/learning.py --official path/to/official/python --data bccd.yaml --epochs 40 --imgsz 256
 
-`make official` makes that environment. For every seed the first weights are drawn here and saved as a checkpoint, which
-both packages train on, each in a process of its own with the same number of threads; everything else is their default.
-Printed: the last epoch's figures, as training itself measured them, with mean and standard deviation over the seeds.
+`make official` makes that environment. For every seed the first weights are initialized here and saved as a checkpoint,
+which both packages train from, each in a process of its own with the same number of threads; all other options are
+defaults. Printed: the last epoch's validation metrics, with mean and standard deviation over the seeds.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-SIDES = ("ours", "8.3.0")
+PACKAGES = ("this package", "8.3.0")
 COLUMNS = ("metrics/mAP50(B)", "metrics/mAP50-95(B)")
 
 
 def worker(args: argparse.Namespace) -> None:
-    """Train one side; both packages are called `ultralytics`, and this is all that is said to either."""
+    """Train with the `ultralytics` of this process, whichever package that is."""
     from ultralytics import YOLO
 
     settings = {"epochs": args.epochs, "imgsz": args.imgsz, "batch": args.batch, "device": "cpu", "workers": 0}
@@ -32,7 +32,7 @@ def worker(args: argparse.Namespace) -> None:
 
 
 def first_weights(args: argparse.Namespace, seed: int, names: dict[int, str], file: Path) -> None:
-    """A network as it is before its training, with the classes of the data."""
+    """Save a newly initialized network with the classes of the dataset."""
     import torch
 
     from ultralytics import YOLO
@@ -54,7 +54,9 @@ def train(python: str, args: argparse.Namespace, seed: int, folder: Path, weight
         command += [f"--{key}", str(getattr(args, key))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "YOLO_CONFIG_DIR": str(folder.parent)}
     if python != sys.executable:
-        environment.pop("PYTHONPATH", None)  # it may lead to this tree, which would take the other package's place
+        environment.pop(
+            "PYTHONPATH", None
+        )  # it may contain this checkout, which would be imported instead of the official package
     folder.mkdir()
     subprocess.run([*command, "--seed", str(seed)], check=True, env=environment, cwd=folder)
     history = read_results(folder / "run" / "results.csv")
@@ -83,27 +85,28 @@ def main() -> None:
     from ultralytics.utils.files import yaml_save
 
     data = check_det_dataset(args.data, splits=("train", "val"))
-    found: dict[str, list[list[float]]] = {side: [] for side in SIDES}
+    metrics: dict[str, list[list[float]]] = {package: [] for package in PACKAGES}
     with tempfile.TemporaryDirectory() as name:
-        # 8.3.0 looks for relative paths in a folder of its own
+        # 8.3.0 resolves relative paths against a folder of its own
         absolute, folder = Path(name, "data.yaml"), Path(name)
         yaml_save(absolute, {key: data[key] for key in ("train", "val", "names")} | {"path": str(data["path"])})
         for seed in args.seeds:
             weights = folder / f"first{seed}.pt"
             first_weights(args, seed, data["names"], weights)
-            for side, python in zip(SIDES, (sys.executable, args.official), strict=True):
-                found[side].append(train(python, args, seed, folder / f"{side}-{seed}", weights, absolute))
+            for package, python in zip(PACKAGES, (sys.executable, args.official), strict=True):
+                run = folder / f"{package.replace(' ', '-')}-{seed}"
+                metrics[package].append(train(python, args, seed, run, weights, absolute))
     print(
         f"\n{args.model}, {args.data}: {args.epochs} epochs at {args.imgsz} pixels, batch {args.batch}, from scratch\n"
     )
     print(f"| package | {' | '.join(f'seed {seed}' for seed in args.seeds)} | mean ± standard deviation |")
     print(f"| --- |{' --- |' * (len(args.seeds) + 1)}")
-    for side in SIDES:
-        cells = [f"{a:.3f} / {b:.3f}" for a, b in found[side]]
-        for values in zip(*found[side], strict=True):
+    for package in PACKAGES:
+        cells = [f"{a:.3f} / {b:.3f}" for a, b in metrics[package]]
+        for values in zip(*metrics[package], strict=True):
             deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3f}{deviation}")
-        print(f"| {side} | {' | '.join(cells[:-2])} | {' / '.join(cells[-2:])} |")
+        print(f"| {package} | {' | '.join(cells[:-2])} | {' / '.join(cells[-2:])} |")
 
 
 if __name__ == "__main__":

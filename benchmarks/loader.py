@@ -1,11 +1,11 @@
-"""Training samples a second of the loader on one core: ours beside the official package's, in turns, in one run.
+"""Training samples per second of the loader on one core: this package and the official one, in turns, in one run.
 
-python benchmarks/loader.py --official /path/to/python/with/official/ultralytics [--data FILE] [--imgsz 640]
+    python benchmarks/loader.py --official /path/to/python/with/official/ultralytics [--data FILE] [--imgsz 640]
 
-Each side runs in a process of its own with one thread and no workers, on a copy of the same pictures: one epoch to warm
-up, then epochs that count. Two cases: "small", pictures that fit the memory of either side, and "large", where both
-sides decode (each picture copied --copies times; our side keeps only the least that it keeps of a large dataset). CPU
-seconds are the better measure on a busy machine, and are what the ratio is made of.
+Each package runs in a process of its own with one thread and no workers, on a copy of the same images: one epoch to
+warm up, then epochs that count. Two cases: "small", images that fit into the memory cache of both packages, and
+"large", where both decode images (each image copied --copies times, and this package's cache set to its minimum). The
+ratio uses CPU seconds, which other processes on the machine affect least.
 """
 
 import argparse
@@ -19,61 +19,62 @@ import time
 from pathlib import Path
 from statistics import median
 
+OFFICIAL, THIS = "official", "this"
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--official", help="python of an environment that has the official package; if absent, only ours"
+        "--official", help="python of an environment that has the official package; if absent, only this package"
     )
     parser.add_argument("--data", default=str(ROOT.parent / "shared/data/coco128/coco128.yaml"))
     parser.add_argument("--imgsz", type=int, default=640)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--copies", type=int, default=6, help="of each picture, in the case 'large'")
-    parser.add_argument("--side", choices=("official", "ours"), help=argparse.SUPPRESS)
-    parser.add_argument("--least", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--copies", type=int, default=6, help="of each image, in the case 'large'")
+    parser.add_argument("--package", choices=(OFFICIAL, THIS), help=argparse.SUPPRESS)
+    parser.add_argument("--no-cache", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.side:
+    if args.package:
         print(json.dumps(measure(args)))
         return
-    sides = [("official", args.official)] * bool(args.official) + [("ours", sys.executable)]
+    packages = [(OFFICIAL, args.official)] * bool(args.official) + [(THIS, sys.executable)]
     for case, copies in (("small", 1), ("large", args.copies)):
-        found: dict[str, list[dict]] = {side: [] for side, _ in sides}
+        results: dict[str, list[dict]] = {package: [] for package, _ in packages}
         with tempfile.TemporaryDirectory() as folder:
             data = copied(Path(args.data), Path(folder), copies)
             for number in range(args.rounds):
-                for side, python in sides:
-                    result = run_side(side, python, data, folder, args, least=copies > 1)
-                    found[side].append(result)
+                for package, python in packages:
+                    result = run(package, python, data, folder, args, no_cache=copies > 1)
+                    results[package].append(result)
                     figures = f"{result['cpu']:6.1f} samples/CPU s, {result['wall']:6.1f} samples/s"
-                    print(f"{case} round {number + 1} {side:>8}: {figures}", flush=True)
-        report(case, found, args)
+                    print(f"{case} round {number + 1} {package:>8}: {figures}", flush=True)
+        report(case, results, args)
 
 
-def report(case: str, found: dict[str, list[dict]], args: argparse.Namespace) -> None:
-    print(f"\n{case}: {found['ours'][0]['images']} images, {args.imgsz} px, batch {args.batch}, one core")
-    print("| side | package | OpenCV | samples/CPU s (median) | range | ratio |\n|---|---|---|---|---|---|")
-    base = median(r["cpu"] for r in found["official"]) if "official" in found else None
-    for side, results in found.items():
-        cpu = [r["cpu"] for r in results]
+def report(case: str, results: dict[str, list[dict]], args: argparse.Namespace) -> None:
+    print(f"\n{case}: {results[THIS][0]['images']} images, {args.imgsz} px, batch {args.batch}, one core")
+    print("| package | version | OpenCV | samples/CPU s (median) | range | ratio |\n|---|---|---|---|---|---|")
+    base = median(r["cpu"] for r in results[OFFICIAL]) if OFFICIAL in results else None
+    for package, runs in results.items():
+        cpu = [r["cpu"] for r in runs]
         ratio = f"{median(cpu) / base:.2f}" if base else "-"
         spread = f"{median(cpu):.1f} | {min(cpu):.1f}-{max(cpu):.1f}"
-        print(f"| {side} | {results[0]['version']} | {results[0]['cv2']} | {spread} | {ratio} |")
+        print(f"| {package} | {runs[0]['version']} | {runs[0]['cv2']} | {spread} | {ratio} |")
 
 
 def copied(data: Path, folder: Path, copies: int) -> Path:
-    """Training pictures and labels in a folder of their own, because the official side writes there."""
+    """Copy the training images and labels to `folder`, because the official package writes cache files beside them."""
     sys.path.insert(0, str(ROOT))
     from ultralytics.data.dataset_config import check_det_dataset
     from ultralytics.data.images import find_images, label_path
 
-    facts = check_det_dataset(data)
+    info = check_det_dataset(data)
     images, labels = folder / "images" / "train", folder / "labels" / "train"
     images.mkdir(parents=True)
     labels.mkdir(parents=True)
-    for image in find_images(facts["train"]):
+    for image in find_images(info["train"]):
         source = Path(image)
         for k in range(copies):
             shutil.copy(source, images / f"{source.stem}_{k}{source.suffix}")
@@ -84,28 +85,29 @@ def copied(data: Path, folder: Path, copies: int) -> Path:
         "path": str(folder),
         "train": "images/train",
         "val": "images/train",
-        "names": list(facts["names"].values()),
+        "names": list(info["names"].values()),
     }
     file.write_text(json.dumps(content))  # JSON is YAML
     return file
 
 
-def run_side(side: str, python: str, data: Path, folder: str, args: argparse.Namespace, least: bool) -> dict:
+def run(package: str, python: str, data: Path, folder: str, args: argparse.Namespace, no_cache: bool) -> dict:
+    """Figures of one package, measured in a new process."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    env.update(OMP_NUM_THREADS="1", YOLO_VERBOSE="false", YOLO_CONFIG_DIR=str(Path(folder) / f"settings_{side}"))
-    if side == "ours":
+    env.update(OMP_NUM_THREADS="1", YOLO_VERBOSE="false", YOLO_CONFIG_DIR=str(Path(folder) / f"settings_{package}"))
+    if package == THIS:
         env["PYTHONPATH"] = str(ROOT)
     Path(env["YOLO_CONFIG_DIR"]).mkdir(exist_ok=True)
-    command = [python, __file__, "--side", side, "--data", str(data), "--imgsz", str(args.imgsz)]
-    command += ["--batch", str(args.batch)] + ["--least"] * least
+    command = [python, __file__, "--package", package, "--data", str(data), "--imgsz", str(args.imgsz)]
+    command += ["--batch", str(args.batch)] + ["--no-cache"] * no_cache
     done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
+        raise SystemExit(f"{package} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """One side's figures, in a fresh process: an epoch to warm up, then at least 256 pictures."""
+    """Figures of the package of this process: one epoch to warm up, then at least 256 images."""
     import cv2
     import torch
 
@@ -113,15 +115,15 @@ def measure(args: argparse.Namespace) -> dict:
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    loader = official_loader(args) if args.side == "official" else our_loader(args)
+    loader = official_loader(args) if args.package == OFFICIAL else package_loader(args)
     images = sum(len(batch["img"]) for batch in loader)
     count, cpu, wall = 0, time.process_time(), time.perf_counter()
     for _ in range(-(-256 // images)):
         for batch in loader:
             count += len(batch["img"])
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    facts = {"images": images, "version": ultralytics.__version__, "cv2": cv2.__version__}
-    return {"cpu": count / cpu, "wall": count / wall, **facts}
+    info = {"images": images, "version": ultralytics.__version__, "cv2": cv2.__version__}
+    return {"cpu": count / cpu, "wall": count / wall, **info}
 
 
 def official_loader(args: argparse.Namespace):
@@ -136,15 +138,16 @@ def official_loader(args: argparse.Namespace):
     return build_dataloader(dataset, args.batch, 0, shuffle=True, rank=-1)
 
 
-def our_loader(args: argparse.Namespace):
-    from ultralytics.data import dataset as module
+def package_loader(args: argparse.Namespace):
+    from ultralytics.data import image_cache
+    from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.dataset_config import check_det_dataset
     from ultralytics.data.loader import build_dataloader
 
-    if args.least:
-        module.STORE_BYTES = 0
+    if args.no_cache:
+        image_cache.STORE_BYTES = 0
     data = check_det_dataset(args.data)
-    dataset = module.YOLODataset(data["train"], data=data, imgsz=args.imgsz, batch_size=args.batch, augment=True)
+    dataset = YOLODataset(data["train"], data=data, imgsz=args.imgsz, batch_size=args.batch, augment=True)
     return build_dataloader(dataset, args.batch, 0)
 
 

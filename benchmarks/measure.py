@@ -1,4 +1,4 @@
-"""Time and peak memory of one call, on the CPU and on a GPU; how figures are written."""
+"""Time and peak memory of one call, on the CPU and on a GPU, and their text form."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 import torch
 
 FLUSH_BYTES = 1 << 30  # many times the L2 cache of any GPU; writing it also outlasts the queueing of a call's launches
-WARM_UP = {"cpu": 1, "cuda": 5}  # turns that do not count: autotuning, the allocator, clocks that rise
+WARM_UP = {"cpu": 1, "cuda": 5}  # runs that do not count: autotuning, memory allocation, GPU clocks
 
 
 class Timer:
     """Seconds that a call takes.
 
-    On a GPU between two events, with the L2 cache overwritten before the first. The GPU is busy with that while the
-    launches of the call queue up behind it, so that their gaps do not count where the call is short.
+    On a GPU the time between two events, with the L2 cache overwritten before the first. The launches of the call are
+    queued while the GPU does that, so the gaps between them do not count where the call is short.
 
     Args:
         device: "cpu" or "cuda".
-        clock: "wall", or "cpu" for processor time, which other users of the machine do not lengthen; CPU only.
-        flush: overwrite the cache; needless where one call moves more than it holds.
+        clock: "wall", or "cpu" for processor time, which other processes do not affect; CPU only.
+        flush: overwrite the cache; not needed where a call reads more than the cache holds.
     """
 
     def __init__(self, device: str, clock: str = "wall", flush: bool = True) -> None:
@@ -50,42 +50,43 @@ class Timer:
         return first.elapsed_time(last) / 1e3
 
     def in_turns(
-        self, sides: Mapping[str, Callable[[], object]], repeat: int, failed: dict[str, str] | None = None
+        self, calls: Mapping[str, Callable[[], object]], repeat: int, failed: dict[str, str] | None = None
     ) -> dict[str, list[float]]:
-        """Times of every side, which take turns, so that a slow minute of the machine falls on all of them.
+        """Times of several calls that take turns, so that a slow period of the machine affects all of them.
 
-        With `failed`, a side that raises an error does not end the others' turns: it is noted there, and left out from
-        then on.
+        With `failed`, an error in one call is stored there under its name, and the others go on without it.
         """
-        taken: dict[str, list[float]] = {side: [] for side in sides}
+        times: dict[str, list[float]] = {name: [] for name in calls}
         for turn in range(-WARM_UP[self.device], repeat):
-            for side, work in sides.items():
-                if failed and side in failed:
+            for name, work in calls.items():
+                if failed and name in failed:
                     continue
                 try:
                     seconds = self(work)
                 except Exception as e:
                     if failed is None:
                         raise
-                    failed[side] = f"failed: {one_line(e)}"
+                    failed[name] = f"failed: {one_line(e)}"
                     continue
                 if turn >= 0:
-                    taken[side].append(seconds)
-        return taken
+                    times[name].append(seconds)
+        return times
 
 
 @contextmanager
-def determinism(wanted: bool) -> Iterator[None]:
-    """Deterministic algorithms as the trainer asks for them, or none, for a while."""
+def determinism(enabled: bool) -> Iterator[None]:
+    """Within this block, deterministic algorithms as the trainer sets them, or none."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn, memory = torch.backends.cudnn.deterministic, torch.utils.deterministic
     filled = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
-    torch.backends.cudnn.deterministic = wanted
+    torch.use_deterministic_algorithms(enabled, warn_only=True)
+    torch.backends.cudnn.deterministic = enabled
     memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*deterministic")  # what has no such form; plain networks too
+            warnings.filterwarnings(
+                "ignore", message=".*deterministic"
+            )  # of operators that have none, in plain networks too
             yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
@@ -94,7 +95,7 @@ def determinism(wanted: bool) -> Iterator[None]:
 
 
 def gpu_peak(work: Callable[[], object]) -> int:
-    """Most bytes of GPU memory during a call, over what is held before it."""
+    """Peak GPU memory of a call in bytes, beyond what is allocated before it."""
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -105,9 +106,9 @@ def gpu_peak(work: Callable[[], object]) -> int:
 
 
 def resident_peak(work: Callable[[], object]) -> int:
-    """As `gpu_peak`, of this process's resident memory. Libraries should have been loaded and the heap be small."""
+    """As `gpu_peak`, for this process's resident memory; libraries should be loaded before, and the heap small."""
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     work()
     return _status("VmHWM") - before
 
@@ -120,7 +121,7 @@ def _status(key: str) -> int:
 
 
 def spread(seconds: list[float]) -> float:
-    """Half of what the slowest repetition takes longer than the fastest, as a share."""
+    """Half the difference between the slowest and the fastest repetition, relative to the fastest."""
     return (max(seconds) / min(seconds) - 1) / 2
 
 
@@ -130,6 +131,6 @@ def milliseconds(seconds: list[float]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, short enough for a table."""
+    """Type and first line of an error, short enough for a table."""
     text = (str(error).strip().splitlines() or [""])[0].replace("|", "/")
     return f"{type(error).__name__}: {text}"[:160]

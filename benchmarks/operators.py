@@ -1,4 +1,4 @@
-"""The three operators by themselves at YOLO's shapes: our functions, and what people use in their place today.
+"""The three operators alone at YOLO's shapes: this package's functions and the alternatives to them.
 
 Dimension letters: B batch, C channels, n heads, d channels a head, H W rows and columns of the map, N points.
 """
@@ -13,14 +13,14 @@ import roofline
 import torch
 import torch.nn.functional as F
 from baselines import four_gathers, torchvision_deform, unfolded_attention
-from implementations import Case, NotAvailable, Side
+from implementations import Case, Implementation, NotAvailable
 from torch import Tensor, nn
 
 from ultralytics.nn.Addmodules.akconv import AKConv
 from ultralytics.nn.ops import deform_conv2d_depthwise, window_attention
 from ultralytics.nn.ops.attention import reflect
 
-OFFSET_PIXELS = 2.0  # standard deviation of the offsets: neighbouring pixels read apart, as after training
+OFFSET_PIXELS = 2.0  # standard deviation of the offsets: neighboring pixels sample different points, as after training
 
 # ---- D-LKA -----------------------------------------------------------------------------------------------------------
 
@@ -32,7 +32,7 @@ class Deform(Case):
     kernel: int
     dilation: int
 
-    key, title, asked, literal_name = "dlka", "D-LKA's convolution", (15.0, 10.0), "torchvision"
+    key, title, target, baseline_name = "dlka", "D-LKA's convolution", (15.0, 10.0), "torchvision"
 
     @property
     def padding(self) -> int:
@@ -44,11 +44,11 @@ class Deform(Case):
         offset, weight = torch.randn(B, 2 * taps, H, W), torch.randn(C, 1, self.kernel, self.kernel)
         return [torch.randn(self.shape), offset * OFFSET_PIXELS, weight / taps**0.5]
 
-    def ours(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
+    def package(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
         x, offset, weight = inputs
         return lambda: deform_conv2d_depthwise(x, offset, weight, padding=self.padding, dilation=self.dilation)
 
-    def literal(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
+    def baseline(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
         x, offset, weight = inputs
         return lambda: torchvision_deform(x, offset, weight, 1, self.padding, self.dilation)
 
@@ -64,9 +64,9 @@ class Deform(Case):
 
 @dataclass(frozen=True)
 class Attention(Case):
-    """Attention of every pixel on the window around it, the map reflected at its borders."""
+    """Attention of every pixel to the window around it, the map reflected at its borders."""
 
-    key, title, asked, literal_name = "acmix", "ACmix's attention, 7×7, 4 heads", (8.0, 10.0), "unfold"
+    key, title, target, baseline_name = "acmix", "ACmix's attention, 7×7, 4 heads", (8.0, 10.0), "unfold"
     window = 7
     heads = 4
 
@@ -76,11 +76,11 @@ class Attention(Case):
     def _heads(self, z: Tensor) -> Tensor:
         return z.unflatten(1, (self.heads, -1))  # (B, C, H, W) -> (B, n, d, H, W), a view
 
-    def ours(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
+    def package(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
         q, k, v = inputs
         return lambda: window_attention(self._heads(q), self._heads(k), self._heads(v), self.window).flatten(1, 2)
 
-    def literal(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
+    def baseline(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
         def call() -> Tensor:
             q, k, v = (self._heads(z).flatten(0, 1) for z in inputs)
             return unfolded_attention(q, k, v, self.window).view(self.shape)
@@ -90,26 +90,26 @@ class Attention(Case):
     def operator(self) -> roofline.Operator:
         return roofline.attention(self.shape, self.window)
 
-    def others(self) -> dict[str, Callable[[list[Tensor]], Side]]:
+    def others(self) -> dict[str, Callable[[list[Tensor]], Implementation]]:
         return {"sdpa": self._sdpa, "natten": self._natten}
 
-    def _sdpa(self, inputs: list[Tensor]) -> Side:
-        """Whole map against whole map; a key that reflection shows m times has log m on its score, which is the same.
+    def _sdpa(self, inputs: list[Tensor]) -> Implementation:
+        """Attention over the whole map; a key that the reflected window contains m times gets log m added to its score.
 
-        The mask depends on the map's size alone, so it is made beforehand and its (H * W)² numbers do not count.
+        The mask depends only on the size of the map, so making its (H * W)² values is not part of the measured time.
         """
         times = window_counts(*self.shape[2:], self.window).to(inputs[0].device)
         bias = times.log().to(inputs[0].dtype)
 
         def call() -> Tensor:
             q, k, v = (self._heads(z).flatten(3).transpose(2, 3) for z in inputs)  # (B, n, H * W, d), views
-            # (B, n, d, H * W): to join n and d would be a copy
+            # (B, n, d, H * W): merging n and d would copy
             return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(2, 3)
 
-        return Side(call, tuple(inputs))
+        return Implementation(call, tuple(inputs))
 
-    def _natten(self, inputs: list[Tensor]) -> Side:
-        """Its windows are moved into the map at the border instead of reflected: timed, not compared."""
+    def _natten(self, inputs: list[Tensor]) -> Implementation:
+        """Its windows are shifted into the map at the border instead of reflected: timed, not compared."""
         try:
             na2d = importlib.import_module("natten.functional").na2d
         except (ImportError, AttributeError) as e:
@@ -119,16 +119,16 @@ class Attention(Case):
             q, k, v = (self._heads(z).permute(0, 3, 4, 1, 2).contiguous() for z in inputs)  # (B, H, W, n, d), views
             return na2d(q, k, v, kernel_size=self.window).flatten(3).permute(0, 3, 1, 2)
 
-        return Side(call, tuple(inputs), same_result=False)
+        return Implementation(call, tuple(inputs), same_result=False)
 
 
 def window_counts(H: int, W: int, window: int) -> Tensor:
-    """(H * W, H * W) float32: how often the reflected window of a pixel shows another."""
+    """(H * W, H * W) float32: how often the reflected window of one pixel contains another."""
 
     def along(size: int) -> Tensor:
         taps = torch.arange(window) - window // 2
-        seen = reflect(torch.arange(size).view(-1, 1) + taps, size)  # (size, window)
-        return F.one_hot(seen, size).sum(1).float()
+        neighbors = reflect(torch.arange(size).view(-1, 1) + taps, size)  # (size, window)
+        return F.one_hot(neighbors, size).sum(1).float()
 
     rows, columns = along(H), along(W)
     return (rows[:, None, :, None] * columns[None, :, None, :]).view(H * W, H * W)
@@ -137,8 +137,8 @@ def window_counts(H: int, W: int, window: int) -> Tensor:
 # ---- AKConv ----------------------------------------------------------------------------------------------------------
 
 
-class _Given(nn.Module):
-    """Stands in for the convolution that finds the offsets."""
+class _FixedOffset(nn.Module):
+    """Replaces the convolution that computes the offsets."""
 
     def __init__(self, offset: Tensor) -> None:
         super().__init__()
@@ -150,13 +150,13 @@ class _Given(nn.Module):
 
 @dataclass(frozen=True)
 class Sampling(Case):
-    """AKConv's sampling and projection with given offsets, without normalisation and activation."""
+    """AKConv's sampling and projection with fixed offsets, without normalization and activation."""
 
     out_channels: int
     points: int = 3
     stride: int = 2
 
-    key, title, asked, literal_name = "akconv", "AKConv's sampling and projection", (4.0, 4.0), "four gathers"
+    key, title, target, baseline_name = "akconv", "AKConv's sampling and projection", (4.0, 4.0), "four gathers"
 
     @property
     def out(self) -> tuple[int, int]:
@@ -170,17 +170,17 @@ class Sampling(Case):
 
     def _module(self, offset: Tensor, weight: Tensor) -> AKConv:
         m = AKConv(self.shape[1], self.out_channels, self.points, self.stride)
-        m.p_conv = _Given(offset)  # type: ignore[assignment]
+        m.p_conv = _FixedOffset(offset)  # type: ignore[assignment]
         m.conv[0].weight = weight
         m.conv[1], m.conv[2] = nn.Identity(), nn.Identity()
         return m
 
-    def ours(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
+    def package(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
         x, offset, weight = inputs
         m = self._module(offset, weight)
         return lambda: m(x)
 
-    def literal(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
+    def baseline(self, inputs: list[Tensor]) -> Callable[[], Tensor]:
         x, offset, weight = inputs
         m = self._module(offset, weight)
         return lambda: m.conv(four_gathers(x, offset, m.shape, m.stride))
@@ -201,15 +201,15 @@ LARGE = (5, 1), (7, 3)  # kernel and dilation of D-LKA's two convolutions
 
 
 def cases(shapes: str) -> list[Case]:
-    """All cases of YOLO's width "n" or "s", or a handful that is "tiny"."""
+    """All cases of YOLO's width "n" or "s", or three small ones for "tiny"."""
     if shapes == "tiny":
         small = (1, 3, 5, 4)
         return [Deform(small, shapes, 5, 1), Attention((1, 8, 6, 5), shapes), Sampling(small, shapes, 4)]
-    found: list[Case] = []
-    for (level, side), C in zip(LEVELS.items(), WIDTHS[shapes], strict=True):
-        shape, name = (BATCH, C, side, side), f"{shapes} {level}"
-        found += [Deform(shape, name, kernel, dilation) for kernel, dilation in LARGE]
-        found.append(Attention(shape, name))
-        # as in yolov8-AKConv: down to this level, and to twice the channels
-        found.append(Sampling((BATCH, C // 2, 2 * side, 2 * side), name, C))
-    return found
+    selected: list[Case] = []
+    for (level, size), C in zip(LEVELS.items(), WIDTHS[shapes], strict=True):
+        shape, name = (BATCH, C, size, size), f"{shapes} {level}"
+        selected += [Deform(shape, name, kernel, dilation) for kernel, dilation in LARGE]
+        selected.append(Attention(shape, name))
+        # as in yolov8-AKConv: the layer that halves the map and doubles the channels
+        selected.append(Sampling((BATCH, C // 2, 2 * size, 2 * size), name, C))
+    return selected

@@ -1,10 +1,10 @@
-"""How fast the added modules could be: what must be moved and computed, and what the machine can move and compute.
+"""Lower bounds for the time of the added modules, from the bytes and operations of a pass and the machine's rates.
 
-A pass needs at least the longest of three times: its bytes at the speed of a large copy; its matrix products at the
-speed of a large matrix product of the same dtype; its interpolation, which no matrix unit does, at that of a large
-float32 product. Bytes: inputs, weights and outputs once each. In the backward pass inputs, weights and the output's
-gradient are read, the gradients of inputs and weights written, and each multiply-add has two that lead back. What an
-operator does element by element (softmax, normalisation, activation) rides along for nothing: these are lower bounds.
+A pass takes at least the longest of three times: its bytes at the speed of a large copy; its matrix products at the
+speed of a large matrix product of the same dtype; its interpolation, which tensor cores do not compute, at the speed of
+a large float32 product. Bytes: inputs, weights and outputs once each. The backward pass reads inputs, weights and the
+output's gradient, writes the gradients of inputs and weights, and has two multiply-adds for each one of the forward
+pass. Elementwise work (softmax, normalization, activation) is not counted, so these are lower bounds.
 
 Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, T taps, N points.
 """
@@ -27,12 +27,12 @@ from ultralytics.nn.Addmodules.dlka import DeformConv, deformable_LKA, deformabl
 Shape = tuple[int, int, int, int]
 BILINEAR = 4  # multiply-adds of one sample of one channel
 
-# ---- what must be done -----------------------------------------------------------------------------------------------
+# ---- work ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Work:
-    """Bytes moved, multiply-adds of matrix products, multiply-adds of interpolation."""
+    """Bytes read and written, and multiply-adds of matrix products and of interpolation."""
 
     bytes: int
     matrix: int
@@ -48,7 +48,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Operator:
-    """Sizes of one operator: numbers in its inputs, weights and output, and its multiply-adds."""
+    """Sizes of one operator: numbers of values in its inputs, weights and output, and its multiply-adds."""
 
     inputs: int
     weights: int
@@ -57,7 +57,7 @@ class Operator:
     scalar: int = 0
 
     def forward(self, itemsize: int) -> Work:
-        """Work of the forward pass with so many bytes a number."""
+        """Work of the forward pass; `itemsize` is bytes per value."""
         return Work((self.inputs + self.weights + self.outputs) * itemsize, self.matrix, self.scalar)
 
     def backward(self, itemsize: int) -> Work:
@@ -67,7 +67,7 @@ class Operator:
 
 
 def total(operators: Sequence[Operator], itemsize: int, backward: bool) -> Work:
-    """Work of operators in a row, forward or forward and backward."""
+    """Work of several operators, forward or forward and backward."""
     work = Work(0, 0, 0)
     for op in operators:
         work += op.forward(itemsize) + (op.backward(itemsize) if backward else Work(0, 0, 0))
@@ -78,12 +78,12 @@ def deformable(shape: Shape, out: tuple[int, int], taps: int) -> Operator:
     """Depthwise deformable convolution of a map (B, C, H, W) with offsets (B, 2T, h, w)."""
     B, C, H, W = shape
     pixels = B * math.prod(out)
-    # a sample of every tap and channel, and its product with the filter
+    # one sample per tap and channel, and its product with the filter
     return Operator(B * C * H * W + 2 * taps * pixels, C * taps, C * pixels, scalar=(BILINEAR + 1) * C * taps * pixels)
 
 
 def sampled_projection(shape: Shape, out: tuple[int, int], points: int, out_channels: int) -> Operator:
-    """AKConv's sampling at offsets (B, 2N, h, w) with the projection of the N * C samples of a pixel."""
+    """AKConv's sampling at offsets (B, 2N, h, w) with the projection of the N * C samples per pixel."""
     B, C, H, W = shape
     pixels, samples = B * math.prod(out), C * points
     return Operator(
@@ -96,20 +96,20 @@ def sampled_projection(shape: Shape, out: tuple[int, int], points: int, out_chan
 
 
 def attention(shape: Shape, window: int) -> Operator:
-    """Windowed attention of q, k, v (B, C, H, W), heads together: scores and the weighted sum of the values."""
-    numbers = math.prod(shape)
-    return Operator(3 * numbers, 0, numbers, matrix=2 * window**2 * numbers)
+    """Windowed attention of q, k, v (B, C, H, W), all heads: scores and the weighted sum of the values."""
+    values = math.prod(shape)
+    return Operator(3 * values, 0, values, matrix=2 * window**2 * values)
 
 
 def convolution(shape: Shape, out: tuple[int, int], out_channels: int, taps: int, groups: int = 1) -> Operator:
-    """Convolution of a map (B, C, H, W) with `taps` places of a filter, without bias."""
+    """Convolution of a map (B, C, H, W) with `taps` values per filter and channel, without bias."""
     B, C, H, W = shape
     weights, pixels = out_channels * C // groups * taps, B * math.prod(out)
     return Operator(B * C * H * W, weights, out_channels * pixels, matrix=weights * pixels)
 
 
 def block(m: nn.Module, shape: Shape) -> list[Operator]:
-    """The operators that one of the three blocks, with stride 1, is made of in its paper.
+    """The operators of one of the three blocks, with stride 1, as in its paper.
 
     Raises:
         TypeError: another module.
@@ -118,20 +118,20 @@ def block(m: nn.Module, shape: Shape) -> list[Operator]:
     if isinstance(m, AKConv):
         mix = m.conv[0]
         assert isinstance(mix, nn.Conv2d), "the first part of conv mixes the samples"
-        places = convolution(shape, out, 2 * m.num_param, 9)
-        return [places, sampled_projection(shape, out, m.num_param, mix.out_channels)]
+        offsets = convolution(shape, out, 2 * m.num_param, 9)
+        return [offsets, sampled_projection(shape, out, m.num_param, mix.out_channels)]
     if isinstance(m, ACmix):
         C, k2 = m.head * m.head_dim, m.kernel_conv**2
         B, _, H, W = shape
-        projections = convolution(shape, out, 3 * C, 1)  # q, k, v from one reading of x
+        projections = convolution(shape, out, 3 * C, 1)  # q, k, v from one read of x
         fc = convolution((B * m.head_dim, 3 * m.head, H, W), out, k2, 1)
         shifts = convolution((B, k2 * m.head_dim, H, W), out, C, k2, groups=m.head_dim)
         return [projections, attention((B, C, H, W), m.kernel_att), fc, shifts]
     if isinstance(m, deformable_LKA_Attention):
         one, gate = convolution(shape, out, shape[1], 1), m.spatial_gating_unit
-        assert isinstance(gate, deformable_LKA), "what gates is D-LKA"
+        assert isinstance(gate, deformable_LKA), "the gate is D-LKA"
         return [one, *_with_offsets(gate.conv0, shape), *_with_offsets(gate.conv_spatial, shape), one, one]
-    raise TypeError(f"nobody has counted what {type(m).__name__} must do")
+    raise TypeError(f"the work of {type(m).__name__} is not counted here")
 
 
 def _with_offsets(m: DeformConv, shape: Shape) -> list[Operator]:
@@ -139,53 +139,53 @@ def _with_offsets(m: DeformConv, shape: Shape) -> list[Operator]:
     return [convolution(shape, shape[2:], 2 * taps, taps), deformable(shape, shape[2:], taps)]
 
 
-# ---- what the machine can do -----------------------------------------------------------------------------------------
+# ---- rates of the machine --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Bytes a second of a large copy, and multiply-adds a second of a large matrix product by dtype."""
+    """Bytes per second of a large copy, and multiply-adds per second of a large matrix product by dtype."""
 
     bytes: float
     products: dict[torch.dtype, float]
 
     def least(self, work: Work, dtype: torch.dtype) -> tuple[float, str]:
-        """Seconds that the work takes at least, and what takes them."""
+        """Lower bound of the time of the work in seconds, and which of the three times it is."""
         times = {
             "bytes": work.bytes / self.bytes,
             "products": work.matrix / self.products[dtype],
             "interpolation": work.scalar / self.products[torch.float32],
         }
-        what = max(times, key=lambda name: times[name])
-        return times[what], what
+        limit = max(times, key=lambda name: times[name])
+        return times[limit], limit
 
     def __str__(self) -> str:
         rates = [f"{name(dtype)} {rate / 1e9:,.1f}" for dtype, rate in self.products.items()]
         return f"copy {self.bytes / 1e9:,.1f} GB/s, read and written; products {', '.join(rates)} G multiply-adds/s"
 
 
-# numbers copied, side of the square matrices
+# values copied, size of the square matrices
 SIZES = {"cpu": (1 << 26, 2048), "cuda": (1 << 28, 8192), "tiny": (1 << 10, 16)}
 
 
 def measure_rates(timer: Timer, dtypes: Sequence[torch.dtype], repeat: int, tiny: bool = False) -> Rates:
-    """The machine's rates, each the best of some repetitions: a limit is what it can do undisturbed."""
-    numbers, side = SIZES["tiny" if tiny else timer.device]
+    """The machine's rates, each the best of several repetitions, since a bound must hold on an idle machine."""
+    values, size = SIZES["tiny" if tiny else timer.device]
 
     def best(work: Callable[[], object]) -> float:
         return min(timer.in_turns({"": work}, repeat)[""])
 
-    source = torch.rand(numbers, device=timer.device)
+    source = torch.rand(values, device=timer.device)
     copied = 2 * source.nbytes / best(partial(torch.empty_like(source).copy_, source))
     products = {}
     for dtype in dict.fromkeys((torch.float32, *dtypes)):
-        a, b = (torch.rand(side, side, device=timer.device).sub_(0.5).to(dtype) for _ in range(2))
-        products[dtype] = side**3 / best(partial(torch.mm, a, b, out=torch.empty_like(a)))
+        a, b = (torch.rand(size, size, device=timer.device).sub_(0.5).to(dtype) for _ in range(2))
+        products[dtype] = size**3 / best(partial(torch.mm, a, b, out=torch.empty_like(a)))
     return Rates(copied, products)
 
 
 def describe(work: Work) -> str:
-    """Bytes and multiply-adds for people."""
+    """Bytes and multiply-adds as text."""
     return f"{_short(work.bytes / 1e6)} MB, {_short(work.multiply_adds / 1e6)} M multiply-adds"
 
 
@@ -194,5 +194,5 @@ def _short(number: float) -> str:
 
 
 def name(dtype: torch.dtype) -> str:
-    """A dtype as the command line has it."""
+    """Name of a dtype as on the command line."""
     return str(dtype).removeprefix("torch.")

@@ -1,11 +1,12 @@
-"""Training step and inference on the CPU, ours against the official package 8.3.0, in one run.
+"""Training step and inference on the CPU: this package and the official package 8.3.0, measured in one run.
 
     python benchmarks/step.py --official path/to/official/python [--threads 2] [--rounds 7]
 
-`make official` makes that environment. Each side runs in a process of its own; the two take turns, burst by burst, so
-that a machine whose speed drifts slows both. Both use the same number of threads (the official package by itself takes
-one thread fewer than there are cores, which would flatter us). Printed: medians, spread, median of the rounds' ratios.
-The official package has no AKConv: there a literal one takes the place of the same convolutions, as tutorials put it.
+`make official` makes that environment. Each package runs in a process of its own; the two take turns, burst by burst,
+so that changes of the machine's speed affect both. Both use the same number of threads (by default the official package
+uses one thread fewer than there are cores, which would be an unfair comparison). Printed: medians, ranges, and the
+median of the rounds' ratios. The official package has no AKConv: there the baseline AKConv replaces the same
+convolutions, as tutorials do it.
 """
 
 from __future__ import annotations
@@ -22,34 +23,35 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+THIS, OFFICIAL = "this package", "ultralytics 8.3.0"
 STEPS = {"train": 3, "akconv": 3, "predict": 15, "network": 20}
 MEANING = {
-    "train": "training step of yolo11n, 320 px, batch 8: forward, loss, backward, clip, optimiser, EMA",
-    "akconv": "training step of yolov8n-AKConv likewise; at 8.3.0's side AKConv is literal, with four gathers",
+    "train": "training step of yolo11n, 320 px, batch 8: forward, loss, backward, clip, optimizer, EMA",
+    "akconv": "training step of yolov8n-AKConv likewise; in 8.3.0 with the baseline AKConv, four gathers",
     "predict": "YOLO.predict on one 320x320 array: letterbox to Results",
     "network": "the network alone as predict prepares it (fused), batch 1, 320x320",
 }
 AKCONV = Path(__file__).resolve().parents[1] / "ultralytics/cfg/models/add/yolov8-AKConv.yaml"
 
 
-def worker(side: str, threads: int) -> None:
+def worker(package: str, threads: int) -> None:
     """Wait for the name of a case on stdin, run a burst of it, answer with the seconds of each step."""
     import torch
 
-    out, sys.stdout = sys.stdout, sys.stderr  # nothing but answers may reach the pipe
+    out, sys.stdout = sys.stdout, sys.stderr  # only answers may reach the pipe
     from ultralytics.utils.torch_utils import init_seeds
 
     init_seeds(0)
-    if side == "ours":
+    if package == THIS:
         from ultralytics.utils.torch_utils import keep_freed_memory
 
         keep_freed_memory()  # as the trainer and the predictor do
-    cases = {"train": training_step(side, "yolo11n.yaml"), "akconv": training_step(side, "yolov8n-AKConv.yaml")}
-    cases |= inference(side, "yolo11n.yaml")
+    cases = {"train": training_step(package, "yolo11n.yaml"), "akconv": training_step(package, "yolov8n-AKConv.yaml")}
+    cases |= inference(package, "yolo11n.yaml")
     for line in sys.stdin:
         case = line.strip()
         torch.set_num_threads(threads)
-        # the default of training in both
+        # the default of training in both packages
         torch.use_deterministic_algorithms(case in ("train", "akconv"), warn_only=True)
         seconds = []
         for _ in range(STEPS[case]):
@@ -59,14 +61,14 @@ def worker(side: str, threads: int) -> None:
         print(json.dumps(seconds), file=out, flush=True)
 
 
-def training_step(side: str, yaml: str) -> Callable[[], None]:
-    """One step of a new network on a random batch, as the side's trainer makes it."""
+def training_step(package: str, yaml: str) -> Callable[[], None]:
+    """One step of a new network on a random batch, as the package's trainer runs it."""
     import torch
 
     from ultralytics.nn.tasks import DetectionModel
     from ultralytics.utils.torch_utils import ModelEMA
 
-    if side == "ours":
+    if package == THIS:
         from ultralytics.cfg import get_cfg
         from ultralytics.engine.optimizer import build_optimizer
 
@@ -79,7 +81,7 @@ def training_step(side: str, yaml: str) -> Callable[[], None]:
 
         model = DetectionModel(yaml.replace("-AKConv", ""), verbose=False)
         if "-AKConv" in yaml:
-            put_literal_akconv(model)
+            put_baseline_akconv(model)
         model.args = DEFAULT_CFG
         optimizer = BaseTrainer.build_optimizer(None, model, "AdamW", 1e-3, 0.9, 5e-4)
     model.train()
@@ -93,7 +95,7 @@ def training_step(side: str, yaml: str) -> Callable[[], None]:
     }
 
     def step() -> None:
-        if side == "ours":
+        if package == THIS:
             x = images.to(dtype=torch.float32, memory_format=torch.channels_last).div_(255)
         else:
             x = images.float() / 255
@@ -107,7 +109,7 @@ def training_step(side: str, yaml: str) -> Callable[[], None]:
     return step
 
 
-def inference(side: str, yaml: str) -> dict[str, Callable[[], Any]]:
+def inference(package: str, yaml: str) -> dict[str, Callable[[], Any]]:
     """`predict`, and the network alone."""
     import torch
 
@@ -117,7 +119,7 @@ def inference(side: str, yaml: str) -> dict[str, Callable[[], Any]]:
     yolo, network = YOLO(yaml), DetectionModel(yaml, verbose=False)
     x = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
     array = random_images()[0].permute(1, 2, 0).contiguous().numpy()
-    if side == "ours":
+    if package == THIS:
         from ultralytics.nn.inference.inference_model import get_inference_model
 
         network = get_inference_model(network, torch.device("cpu"), half=False)
@@ -137,10 +139,10 @@ def random_images() -> Any:
     return torch.randint(0, 256, (8, 3, 320, 320), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def put_literal_akconv(model: Any) -> None:
-    """Exchange the convolutions of an official yolov8 for literal AKConvs where our model file has AKConv."""
+def put_baseline_akconv(model: Any) -> None:
+    """Replace convolutions of an official yolov8 by baseline AKConvs where this package's model file has AKConv."""
     import yaml
-    from baselines import LiteralAKConv
+    from baselines import BaselineAKConv
     from torch import nn
 
     content = yaml.safe_load(AKCONV.read_text(encoding="utf-8"))
@@ -156,15 +158,17 @@ def put_literal_akconv(model: Any) -> None:
             shape=[divmod(n, round(N**0.5)) for n in range(N)],
         )
         nn.init.zeros_(parts.p_conv.weight)
-        model.model[i] = LiteralAKConv(parts)
+        model.model[i] = BaselineAKConv(parts)
         model.model[i].i, model.model[i].f = plain.i, plain.f
 
 
-def start(python: str, side: str, threads: int) -> subprocess.Popen:
+def start(python: str, package: str, threads: int) -> subprocess.Popen:
     env = {**os.environ, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true", "PYTHONPATH": ""}
-    if side == "ours":
-        env["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # this tree, installed or not
-    command = [python, os.path.abspath(__file__), "--worker", side, "--threads", str(threads)]
+    if package == THIS:
+        env["PYTHONPATH"] = os.path.dirname(
+            os.path.dirname(os.path.abspath(__file__))
+        )  # this checkout, installed or not
+    command = [python, os.path.abspath(__file__), "--worker", package, "--threads", str(threads)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd="/")
 
 
@@ -173,7 +177,7 @@ def burst(process: subprocess.Popen, case: str) -> list[float]:
     process.stdin.flush()
     line = process.stdout.readline()
     if not line:
-        raise SystemExit("a side ended early; its error stands above")
+        raise SystemExit("a process ended early; its error is printed above")
     return json.loads(line)
 
 
@@ -182,23 +186,23 @@ def main() -> None:
     parser.add_argument("--official", default=".cache/official/bin/python", help="python that has ultralytics==8.3.0")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--worker", choices=("ours", "official"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=(THIS, OFFICIAL), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         worker(args.worker, args.threads)
         return
-    sides = {
-        "ours": start(sys.executable, "ours", args.threads),
-        "official": start(args.official, "official", args.threads),
+    processes = {
+        THIS: start(sys.executable, THIS, args.threads),
+        OFFICIAL: start(args.official, OFFICIAL, args.threads),
     }
-    times: dict[tuple[str, str], list[float]] = {(c, s): [] for c in STEPS for s in sides}
+    times: dict[tuple[str, str], list[float]] = {(case, package): [] for case in STEPS for package in processes}
     for case in STEPS:
-        for side in sides:
-            burst(sides[side], case)  # warm-up
+        for process in processes.values():
+            burst(process, case)  # warm-up
         for _ in range(args.rounds):
-            for side, process in sides.items():
-                times[case, side].append(statistics.median(burst(process, case)))
-    for process in sides.values():
+            for package, process in processes.items():
+                times[case, package].append(statistics.median(burst(process, case)))
+    for process in processes.values():
         process.stdin.close()
         process.wait()
     import torch
@@ -207,14 +211,14 @@ def main() -> None:
         f"torch {torch.__version__}, CPU, {args.threads} threads, {args.rounds} rounds in turns; "
         "milliseconds, median (min-max)"
     )
-    print(f"{'case':<10}{'ours':>26}{'official 8.3.0':>26}{'times as fast':>15}")
+    print(f"{'case':<10}{THIS:>26}{OFFICIAL:>26}{'speedup':>15}")
     for case in STEPS:
         cells = []
-        for side in sides:
-            ms = [t * 1e3 for t in times[case, side]]
+        for package in processes:
+            ms = [t * 1e3 for t in times[case, package]]
             cells.append(f"{statistics.median(ms):.1f} ({min(ms):.1f}-{max(ms):.1f})")
-        # round by round, so that a slow moment of the machine counts for both or for neither
-        ratio = statistics.median(b / a for a, b in zip(times[case, "ours"], times[case, "official"], strict=True))
+        # a ratio per round, so that a slow period of the machine affects both packages
+        ratio = statistics.median(b / a for a, b in zip(times[case, THIS], times[case, OFFICIAL], strict=True))
         print(f"{case:<10}{cells[0]:>26}{cells[1]:>26}{ratio:>15.2f}")
     for case in STEPS:
         print(f"{case}: {MEANING[case]}")

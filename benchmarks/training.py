@@ -1,7 +1,7 @@
-"""A whole training step of the networks with an added module against the plain network, as the trainer makes it.
+"""A training step of the networks with an added module against the plain network, as the trainer runs it.
 
-Forward, loss, backward, optimiser step; on a GPU in mixed precision with scaled gradients. Twice: with torch asked for
-deterministic algorithms, which is the trainer's default, and without.
+Forward, loss, backward, optimizer step; on a GPU in mixed precision with scaled gradients. Measured with deterministic
+algorithms, which is the trainer's default, and without.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ultralytics.nn.tasks import DetectionModel
 
 BASE = "yolov8n.yaml"
 NETS = {"net-dlka": "yolov8n-DLKA.yaml", "net-acmix": "yolov8n-ACmix.yaml", "net-akconv": "yolov8n-AKConv.yaml"}
-ASKED = {"net-dlka": 1.5, "net-acmix": 1.3, "net-akconv": 1.15}  # times the plain network's step
+TARGETS = {"net-dlka": 1.5, "net-acmix": 1.3, "net-akconv": 1.15}  # ratio to the plain network's step
 SIZE, BATCH = 640, 16
 TINY_SIZE, TINY_BATCH = 64, 1
-OBJECTS = 8  # an image
-WAYS: dict[str, Backend] = {"kernel": "triton", "pytorch": "pytorch"}
+INSTANCES = 8  # per image
+KERNEL_BACKENDS: dict[str, Backend] = {"kernel": "triton", "pytorch": "pytorch"}
 
 
 def make_step(yaml: str, device: str, size: int, batch: int) -> Callable[[], None]:
@@ -38,17 +38,17 @@ def make_step(yaml: str, device: str, size: int, batch: int) -> Callable[[], Non
     scaler = torch.amp.GradScaler("cuda", enabled=amp)
     optimizer = build_optimizer(model, "SGD", 0.01, 0.937, 5e-4)
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8).to(device)
-    objects = {
-        "cls": torch.randint(0, 80, (OBJECTS * batch, 1)).float(),
-        "bboxes": torch.rand(OBJECTS * batch, 4) * 0.4 + 0.2,
-        "batch_idx": torch.arange(batch).repeat_interleave(OBJECTS).float(),
+    targets = {
+        "cls": torch.randint(0, 80, (INSTANCES * batch, 1)).float(),
+        "bboxes": torch.rand(INSTANCES * batch, 4) * 0.4 + 0.2,
+        "batch_idx": torch.arange(batch).repeat_interleave(INSTANCES).float(),
     }
-    objects = {key: value.to(device) for key, value in objects.items()}
+    targets = {key: value.to(device) for key, value in targets.items()}
 
     def step() -> None:
         with torch.autocast(device, enabled=amp):
             x = images.to(dtype=torch.float32, memory_format=torch.channels_last).div_(255)
-            loss, _ = model({**objects, "img": x})
+            loss, _ = model({**targets, "img": x})
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
@@ -58,60 +58,62 @@ def make_step(yaml: str, device: str, size: int, batch: int) -> Callable[[], Non
 
 
 def why_no_kernel(device: str) -> str:
-    """Why whole networks cannot use the kernels here; empty if they can."""
+    """Why whole networks cannot use the kernels here; "" if they can."""
     if device == "cpu":
-        return "on a CPU it runs in Triton's interpreter only, which is for single operators"
+        return "on a CPU it runs only in Triton's interpreter, which is for single operators"
     return implementations.why_no_kernel(torch.zeros(1, device=device))
 
 
 def report(plan: Plan) -> None:
-    """Print one table for all networks asked for."""
+    """Print one table for all selected networks."""
     nets = [key for key in plan.only if key in NETS]
-    ways = [way for way in plan.sides if way in WAYS]
+    operators = [name for name in plan.implementations if name in KERNEL_BACKENDS]
     if not nets:
         return
     size, batch = (TINY_SIZE, TINY_BATCH) if plan.tiny else (SIZE, BATCH)
     precision = "mixed precision" if plan.device == "cuda" else "float32"
     print(f"\nTraining step, {size} px, batch {batch}, {precision}\n")
-    print("| network | operators | deterministic | step, ms | times the plain step | asked | peak, MB |")
+    print("| network | operators | deterministic | step, ms | ratio to the plain step | target | peak, MB |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     timer = Timer(plan.device, flush=False)
-    for wanted in (True, False):
-        with determinism(wanted):
-            print("\n".join(_rows(nets, ways, size, batch, timer, plan, "yes" if wanted else "no")), flush=True)
+    for enabled in (True, False):
+        with determinism(enabled):
+            print("\n".join(_rows(nets, operators, size, batch, timer, plan, "yes" if enabled else "no")), flush=True)
 
 
 def _rows(
-    nets: list[str], ways: list[str], size: int, batch: int, timer: Timer, plan: Plan, deterministic: str
+    nets: list[str], operators: list[str], size: int, batch: int, timer: Timer, plan: Plan, deterministic: str
 ) -> list[str]:
     steps: dict[str, Callable[[], None]] = {}
     reasons: dict[str, str] = {}
-    names = {"base": (BASE, "")} | {f"{net} {way}": (NETS[net], way) for net in nets for way in ways}
-    for name, (yaml, way) in names.items():
-        if way == "kernel" and (reason := why_no_kernel(plan.device)):
+    names = {"base": (BASE, "")} | {
+        f"{net} {operator}": (NETS[net], operator) for net in nets for operator in operators
+    }
+    for name, (yaml, operator) in names.items():
+        if operator == "kernel" and (reason := why_no_kernel(plan.device)):
             reasons[name] = f"not available: {reason}"
             continue
         try:
             step = make_step(yaml, plan.device, size, batch)
-            steps[name] = implementations.with_backend(step, WAYS[way]) if way else step
+            steps[name] = implementations.with_backend(step, KERNEL_BACKENDS[operator]) if operator else step
             steps[name]()
-        except Exception as e:  # noqa: BLE001  one network's failure, out of memory too, is a line of the table
+        except Exception as e:  # noqa: BLE001  one network's failure, such as out of memory, is a table row
             reasons[name] = f"failed: {one_line(e)}"
             steps.pop(name, None)
-    taken = timer.in_turns(steps, plan.repeat, reasons)
-    found = []
-    for name, (yaml, way) in names.items():
-        head = f"| {yaml} | {way} | {deterministic} |"
+    times = timer.in_turns(steps, plan.repeat, reasons)
+    lines = []
+    for name, (yaml, operator) in names.items():
+        head = f"| {yaml} | {operator} | {deterministic} |"
         if name in reasons:
-            found.append(f"{head} {reasons[name]} | | | |")
+            lines.append(f"{head} {reasons[name]} | | | |")
             continue
-        cells = [RAN if plan.tiny else milliseconds(taken[name]), "", ""]
-        if way:
-            plain = [] if plan.tiny or "base" in reasons else taken["base"]
-            ratio = f"{statistics.median(taken[name]) / statistics.median(plain):.2f}" if plain else "–"
-            cells[1:] = ratio, str(ASKED[name.split()[0]])
-        found.append(f"{head} {' | '.join((*cells, _peak(steps[name], plan)))} |")
-    return found
+        cells = [RAN if plan.tiny else milliseconds(times[name]), "", ""]
+        if operator:
+            plain = [] if plan.tiny or "base" in reasons else times["base"]
+            ratio = f"{statistics.median(times[name]) / statistics.median(plain):.2f}" if plain else "–"
+            cells[1:] = ratio, str(TARGETS[name.split()[0]])
+        lines.append(f"{head} {' | '.join((*cells, _peak(steps[name], plan)))} |")
+    return lines
 
 
 def _peak(step: Callable[[], None], plan: Plan) -> str:

@@ -1,14 +1,14 @@
-"""What carrying weights over is worth: mAP after the first and after the last epoch, for three ways to begin.
+"""Effect of weight transfer: mAP after the first and the last epoch for three initializations.
 
     python benchmarks/transfer.py --data bccd.yaml --base yolov8n.yaml --base-data coco128.yaml --base-epochs 100 \
         --models yolov8n-ACmix.yaml yolov8n-DLKA.yaml --epochs 30 --imgsz 320 --seeds 0 1 2
 
-`--weights best.pt` in place of the three options of the base starts from weights that are there. The ways:
-    new      random weights
-    8.3.0    tensors of equal name and shape, which is what ultralytics 8.3.0 takes over
-    carried  layers that have a counterpart (ultralytics/nn/transfer/transfer.py)
-All three see the same batches under the same seed. The table gives mean and range over the seeds; figures are those of
-the averaged weights on the validation images, the last epoch's and not the best one's.
+`--weights best.pt` instead of the three options of the base uses existing weights. The initializations:
+    random       no transfer
+    8.3.0        tensors of equal name and shape, which ultralytics 8.3.0 transfers
+    transferred  layers that have a counterpart (ultralytics/nn/transfer/transfer.py)
+All three train on the same batches for the same seed. The table gives mean and range over the seeds; metrics are those
+of the EMA weights on the validation images in the last epoch, not the best one.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.files import read_results
 from ultralytics.utils.torch_utils import intersect_dicts
 
-WAYS = ("new", "8.3.0", "carried")
+INITIALIZATIONS = ("random", "8.3.0", "transferred")
 COLUMNS = ("metrics/mAP50(B)", "metrics/mAP50-95(B)")
 
 
-def start(network: DetectionModel, source: DetectionModel, way: str) -> float:
-    """Give `network` its first weights; returns the share of its parameters that come from `source`."""
-    if way == "carried":
+def initialize(network: DetectionModel, source: DetectionModel, method: str) -> float:
+    """Set the first weights of `network`; returns the fraction of its parameters that come from `source`."""
+    if method == "transferred":
         return network.load(source, verbose=False).share
-    if way == "new":
+    if method == "random":
         return 0.0
-    fitting = intersect_dicts(source.float().state_dict(), network.state_dict())
-    network.load_state_dict(fitting, strict=False)
-    taken = sum(p.numel() for name, p in network.named_parameters() if name in fitting)
-    return taken / sum(p.numel() for p in network.parameters())
+    matching = intersect_dicts(source.float().state_dict(), network.state_dict())
+    network.load_state_dict(matching, strict=False)
+    transferred = sum(p.numel() for name, p in network.named_parameters() if name in matching)
+    return transferred / sum(p.numel() for p in network.parameters())
 
 
-def trainer_of(way: str, checkpoint: Path, shares: dict[str, float]) -> type[DetectionTrainer]:
-    """A trainer whose networks begin in this way."""
+def trainer_of(method: str, checkpoint: Path, shares: dict[str, float]) -> type[DetectionTrainer]:
+    """A trainer class that initializes networks with `method`."""
 
     class Trainer(DetectionTrainer):
         def get_model(self, cfg=None, weights=None, verbose=True):
             network = super().get_model(cfg, None, verbose=False)
             network.names = self.data["names"]
-            shares[way] = start(network, load_checkpoint(checkpoint).network, way)
+            shares[method] = initialize(network, load_checkpoint(checkpoint).network, method)
             return network
 
     return Trainer
 
 
 def train(
-    model: str, way: str, seed: int, weights: Path, shares: dict[str, float], settings: dict
+    model: str, method: str, seed: int, weights: Path, shares: dict[str, float], settings: dict
 ) -> list[list[float]]:
     """mAP50 and mAP50-95 after every epoch."""
     with tempfile.TemporaryDirectory() as folder:
-        YOLO(model).train(trainer_of(way, weights, shares), seed=seed, project=folder, name="run", **settings)
+        YOLO(model).train(trainer_of(method, weights, shares), seed=seed, project=folder, name="run", **settings)
         history = read_results(Path(folder) / "run" / "results.csv")
     return [list(values) for values in zip(*(history[c] for c in COLUMNS), strict=True)]
 
 
 def base_weights(args: argparse.Namespace, folder: str, settings: dict) -> Path:
-    """The given checkpoint, or one trained now."""
+    """The checkpoint of --weights, or one that is trained now."""
     if args.weights:
         return Path(args.weights)
     yolo = YOLO(args.base)
@@ -81,15 +81,20 @@ def cell(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="dataset file to train on")
-    parser.add_argument("--models", nargs="+", required=True, help="model files that get the weights")
-    parser.add_argument("--weights", help="checkpoint they come from")
+    parser.add_argument("--models", nargs="+", required=True, help="model files to transfer weights to")
+    parser.add_argument("--weights", help="checkpoint to transfer from")
     parser.add_argument("--base", default="yolov8n.yaml", help="without --weights: model file that is trained first")
     parser.add_argument("--base-data", help="dataset file of that training")
     parser.add_argument("--base-epochs", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--nbs", type=int, default=64, help="images a step of the optimiser; small data want few")
+    parser.add_argument(
+        "--nbs",
+        type=int,
+        default=64,
+        help="nominal batch size: images per optimizer step; small datasets need a small one",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2)
@@ -103,12 +108,12 @@ def main() -> None:
         lines = []
         for model in args.models:
             shares: dict[str, float] = {}
-            for way in WAYS:
-                runs = [train(model, way, seed, weights, shares, settings) for seed in args.seeds]
+            for method in INITIALIZATIONS:
+                runs = [train(model, method, seed, weights, shares, settings) for seed in args.seeds]
                 figures = [cell([run[epoch][i] for run in runs]) for epoch in (0, -1) for i in (0, 1)]
-                lines.append(f"| {Path(model).stem} | {way} | {shares[way]:.1%} | {' | '.join(figures)} |")
+                lines.append(f"| {Path(model).stem} | {method} | {shares[method]:.1%} | {' | '.join(figures)} |")
     print(f"\n{args.data}: {args.epochs} epochs at {args.imgsz} pixels, batch {args.batch}, seeds {args.seeds}\n")
-    print("| model | begins with | parameters | mAP50, epoch 1 | mAP50-95, epoch 1 | mAP50, last | mAP50-95, last |")
+    print("| model | initialization | parameters | mAP50, epoch 1 | mAP50-95, epoch 1 | mAP50, last | mAP50-95, last |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(lines))
 

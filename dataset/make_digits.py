@@ -1,15 +1,16 @@
-"""Makes the sample dataset: handwritten digits on paper-like backgrounds, with a box around the ink of each.
+"""Generates the sample dataset: handwritten digits on paper-like backgrounds, with a tight box around each digit.
 
 用法 / usage:  python dataset/make_digits.py [--out FOLDER]        (needs scikit-learn; using the data does not)
 
-The ink is real handwriting, the 1,797 scans of 8 x 8 pixels that scikit-learn ships (`load_digits`: the test part of
-the UCI "Optical Recognition of Handwritten Digits"). Papers, places, sizes, turns and pens are drawn from one fixed
-seed: every run writes the same labels and the same pictures (to the byte, if the JPEG encoder is the same).
+The handwriting is real: 1,797 scans of 8 x 8 pixels that scikit-learn includes (`load_digits`, the test part of the UCI
+"Optical Recognition of Handwritten Digits"). Backgrounds, positions, sizes, rotations and ink colors are random with a
+fixed seed: every run writes the same labels and the same images (byte for byte, if the JPEG encoder is the same).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,19 +19,19 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 SEED = 20240930
-SPLITS = {"train": 200, "val": 50}  # images; a fifth of the scans is kept for val alone
-VAL_SHARE = 0.2
-SIZES = (224, 240, 256)  # sides of an image in pixels, drawn for each side
-DIGITS = (4, 9)  # objects in an image, both ends included
-DIGIT_SIDE = (34, 84)  # side in pixels of the square a scan is enlarged to
-MAX_TURN = 25  # degrees either way: more would make a 6 a 9
-INK_SHOWN = 0.35  # coverage from which a pixel counts as ink when the box is measured
+SPLITS = {"train": 200, "val": 50}  # images per split
+VAL_SHARE = 0.2  # fraction of the scans that only val uses
+SIZES = (224, 240, 256)  # possible heights and widths of an image in pixels
+DIGITS = (4, 9)  # smallest and largest number of digits per image
+DIGIT_SIDE = (34, 84)  # range of the side length in pixels to which a scan is enlarged
+MAX_ROTATION = 25  # degrees in both directions: with more, 6 and 9 become ambiguous
+INK_THRESHOLD = 0.35  # minimum coverage of a pixel that counts as ink when the box is computed
 JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True)
 class Digit:
-    """One drawn digit: its class and its box in pixels, x1 y1 x2 y2 with the far edges outside the ink."""
+    """One instance: class and box in pixels, x1 y1 x2 y2, where x2 and y2 are exclusive."""
 
     cls: int
     xyxy: tuple[int, int, int, int]
@@ -47,10 +48,10 @@ def main() -> None:
 
 
 def write_split(out: Path, split: str, count: int | None = None) -> None:
-    """Writes the first `count` images (all by default) of a split with their labels.
+    """Writes the first `count` images of a split (by default all) with their labels.
 
     Raises:
-        FileExistsError: the folders hold files that this script did not make, such as a user's own data.
+        FileExistsError: the folders contain files that this script did not write, such as a user's own data.
     """
     images, labels = out / split / "images", out / split / "labels"
     _clear(images, f"{split}_[0-9][0-9][0-9].jpg")
@@ -65,216 +66,216 @@ def write_split(out: Path, split: str, count: int | None = None) -> None:
         (labels / f"{name}.txt").write_text("".join(label_line(d, image.shape) for d in digits), encoding="utf-8")
 
 
-def _clear(folder: Path, ours: str) -> None:
+def _clear(folder: Path, pattern: str) -> None:
+    """Deletes files of an earlier run, which match `pattern`; any other file is an error."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = set(folder.iterdir())
-    made_here = set(folder.glob(ours))
-    if files - made_here:
+    generated = set(folder.glob(pattern))
+    others = set(folder.iterdir()) - generated
+    if others:
         raise FileExistsError(
-            f"{folder} holds files that this script did not make, such as {min(files - made_here).name}; "
-            "move them away, or write the sample data elsewhere with --out FOLDER"
+            f"{folder} contains files that this script did not write, such as {min(others).name}; "
+            "move them, or write the sample data to another folder with --out FOLDER"
         )
-    for file in made_here:
+    for file in generated:
         file.unlink()
 
 
 def label_line(digit: Digit, shape: tuple[int, ...]) -> str:
-    """`class x_centre y_centre width height`, the last four as shares of the image's sides."""
+    """`class x_center y_center width height`, the last four as fractions of the image's width and height."""
     h, w = shape[:2]
     x1, y1, x2, y2 = digit.xyxy
     return f"{digit.cls} {(x1 + x2) / 2 / w:.6f} {(y1 + y2) / 2 / h:.6f} {(x2 - x1) / w:.6f} {(y2 - y1) / h:.6f}\n"
 
 
 def split_scans(split: str) -> np.ndarray:
-    """Indices into `load_digits` of the scans that belong to `split`; the two splits share none."""
-    total = len(_scans()[1])
+    """Indices into `load_digits` of the scans of `split`; the splits are disjoint."""
+    total = len(load_scans()[1])
     order = np.random.default_rng(SEED).permutation(total)
     cut = round(total * VAL_SHARE)
     return order[:cut] if split == "val" else order[cut:]
 
 
-def picked_scans(split: str, index: int) -> np.ndarray:
-    """The scans that image number `index` of `split` shows, as far as there is room for them."""
+def scans_of_image(split: str, index: int) -> np.ndarray:
+    """Candidate scans for image `index` of `split`; some are omitted if there is no free position for them."""
     per_image = DIGITS[1]
     pool = split_scans(split)
-    # one after the other through the pool, so that every scan is seen before any is seen twice
+    # sequentially, so that every scan is used once before any is used twice
     return pool[np.arange(index * per_image, (index + 1) * per_image) % len(pool)]
 
 
 def draw_image(split: str, index: int) -> tuple[np.ndarray, list[Digit]]:
-    """Image number `index` of a split (h, w, 3 uint8, BGR) and its digits; independent of all other images."""
+    """Image `index` of a split (h, w, 3 uint8, BGR) and its digits; it does not depend on other images."""
     rng = np.random.default_rng([SEED, list(SPLITS).index(split), index])
-    scans, classes = _scans()
+    scans, classes = load_scans()
     h, w = (int(rng.choice(SIZES)) for _ in range(2))
     image = _paper(rng, h, w)
-    pen = _pen(rng, image)
+    color = _ink_color(rng, image)
     digits: list[Digit] = []
-    wanted = int(rng.integers(DIGITS[0], DIGITS[1] + 1))
-    for scan in picked_scans(split, index)[:wanted]:
-        ink = _enlarge(rng, scans[scan])
-        spot = _place(rng, ink, (h, w), [d.xyxy for d in digits])
-        if spot is None:
+    count = int(rng.integers(DIGITS[0], DIGITS[1] + 1))
+    for scan in scans_of_image(split, index)[:count]:
+        ink = enlarge(rng, scans[scan])
+        corner = _find_position(rng, ink, (h, w), [d.xyxy for d in digits])
+        if corner is None:
             continue
         if rng.random() < 0.25:
-            pen = _pen(rng, image)
-        box = _write(image, ink, spot, pen)
+            color = _ink_color(rng, image)
+        box = draw_ink(image, ink, corner, color)
         digits.append(Digit(int(classes[scan]), box))
     return image, digits
 
 
 # ---------------------------------------------------------------------------------------------------------- handwriting
-_loaded: list[tuple[np.ndarray, np.ndarray]] = []
+@functools.cache
+def load_scans() -> tuple[np.ndarray, np.ndarray]:
+    """(1797, 8, 8) float32 ink coverage in [0, 1] and (1797,) classes."""
+    from sklearn.datasets import load_digits  # here, because only generating the data needs scikit-learn
+
+    bunch = load_digits()
+    return (bunch.images / 16).astype(np.float32), bunch.target.astype(int)
 
 
-def _scans() -> tuple[np.ndarray, np.ndarray]:
-    """(1797, 8, 8) float32 ink coverage 0..1 and (1797,) classes, read once."""
-    if not _loaded:
-        from sklearn.datasets import load_digits  # here, because only making the data needs it
-
-        bunch = load_digits()
-        _loaded.append(((bunch.images / 16).astype(np.float32), bunch.target.astype(int)))
-    return _loaded[0]
-
-
-def _enlarge(rng: np.random.Generator, scan: np.ndarray) -> np.ndarray:
-    """A scan at its new size and angle, cut to its ink: (h, w) float32 coverage 0..1."""
+def enlarge(rng: np.random.Generator, scan: np.ndarray) -> np.ndarray:
+    """A scan with random size, aspect ratio, slant and rotation, cropped to its ink: (h, w) coverage in [0, 1]."""
     side = float(rng.uniform(*DIGIT_SIDE))
-    slim = float(rng.uniform(0.8, 1.15))
-    angle = np.deg2rad(rng.uniform(-MAX_TURN, MAX_TURN))
+    aspect = float(rng.uniform(0.8, 1.15))
+    angle = np.deg2rad(rng.uniform(-MAX_ROTATION, MAX_ROTATION))
     slant = float(rng.uniform(-0.15, 0.15))
     half = int(side * 0.85)
     scale = side / 8
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    to_picture = turn @ np.array([[scale * slim, slant * scale], [0, scale]])
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    to_image = rotation @ np.array([[scale * aspect, slant * scale], [0, scale]])
     y, x = np.mgrid[-half:half, -half:half]
-    xs, ys = np.einsum("ij,jhw->ihw", np.linalg.inv(to_picture), np.stack([x, y])) + 3.5
-    big = _cubic(scan, xs, ys)
-    # cubic enlargement leaves soft edges; a steep curve around a level makes a stroke, and the level its breadth
-    level, steep = float(rng.uniform(0.38, 0.55)), float(rng.uniform(3.0, 6.0))
-    ink = np.clip((big - level) * steep + 0.5, 0, 1)
-    rows, columns = np.where(ink.max(1) > INK_SHOWN)[0], np.where(ink.max(0) > INK_SHOWN)[0]
+    xs, ys = np.einsum("ij,jhw->ihw", np.linalg.inv(to_image), np.stack([x, y])) + 3.5
+    enlarged = _cubic(scan, xs, ys)
+    # interpolation blurs the edges; a steep ramp around a threshold sharpens the stroke, the threshold sets its width
+    threshold, slope = float(rng.uniform(0.38, 0.55)), float(rng.uniform(3.0, 6.0))
+    ink = np.clip((enlarged - threshold) * slope + 0.5, 0, 1)
+    rows, columns = np.where(ink.max(1) > INK_THRESHOLD)[0], np.where(ink.max(0) > INK_THRESHOLD)[0]
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _cubic(scan: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """The scan read between its pixels by cubic convolution (Keys 1981, a = -0.5), 0 outside of it.
+    """The scan interpolated by cubic convolution (Keys 1981, a = -0.5), 0 outside.
 
-    Written out because OpenCV's warp rounds differently from one major version to the next, and labels must not.
+    Implemented here because the rounding of OpenCV's warp differs between major versions, and labels must not.
     """
     pad = 8
-    wide = np.pad(scan, pad)
+    padded = np.pad(scan, pad)
     columns, rows = np.floor(xs).astype(int), np.floor(ys).astype(int)
     out = np.zeros(xs.shape)
     for dy in range(-1, 3):
         for dx in range(-1, 3):
-            tap = wide[np.clip(rows + dy + pad, 0, 23), np.clip(columns + dx + pad, 0, 23)]
+            tap = padded[np.clip(rows + dy + pad, 0, 23), np.clip(columns + dx + pad, 0, 23)]
             out += tap * _keys(ys - rows - dy) * _keys(xs - columns - dx)
     return out
 
 
 def _keys(t: np.ndarray) -> np.ndarray:
+    """The interpolation kernel at distance `t` in pixels."""
     t = np.abs(t)
     near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
     return np.where(t < 1, near, np.where(t < 2, far, 0))
 
 
-def _place(
+def _find_position(
     rng: np.random.Generator, ink: np.ndarray, shape: tuple[int, int], taken: list[tuple[int, int, int, int]]
 ) -> tuple[int, int] | None:
-    """Left upper corner (x, y) for the ink; most digits stand free, some overlap a neighbour by up to a fifth."""
+    """Top left corner (x, y) for the ink, or None; most digits do not overlap, some do by up to a fifth."""
     h, w = ink.shape
     allowed = 0.2 if rng.random() < 0.3 else 0.0
     for _ in range(60):
         x, y = int(rng.integers(2, shape[1] - w - 2)), int(rng.integers(2, shape[0] - h - 2))
-        if all(_covered((x, y, x + w, y + h), other) <= allowed for other in taken):
+        if all(_overlap((x, y, x + w, y + h), other) <= allowed for other in taken):
             return x, y
     return None
 
 
-def _covered(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Share of the smaller box that the other one covers."""
-    wide = min(a[2], b[2]) - max(a[0], b[0])
-    high = min(a[3], b[3]) - max(a[1], b[1])
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+    """Intersection area as a fraction of the smaller box."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return max(wide, 0) * max(high, 0) / min(areas)
+    return max(width, 0) * max(height, 0) / min(areas)
 
 
-def _pen(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """A pen's colour (BGR) that is well visible on the paper: chalk on dark paper, ink on light paper."""
-    paper = float(image.mean())
-    if paper < 110:
+def _ink_color(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """A BGR color with sufficient contrast: light on dark paper, dark on light paper."""
+    brightness = float(image.mean())
+    if brightness < 110:
         return rng.uniform(190, 250, 3)
     base = [(30, 30, 30), (120, 40, 30), (30, 35, 150), (40, 90, 30), (75, 75, 80)][int(rng.integers(5))]
     return np.clip(np.array(base) + rng.uniform(-20, 20, 3), 0, 255)
 
 
-def _write(image: np.ndarray, ink: np.ndarray, spot: tuple[int, int], pen: np.ndarray) -> tuple[int, int, int, int]:
-    """Puts the ink on the image (changed in place) and returns its box."""
-    (h, w), (x, y) = ink.shape, spot
+def draw_ink(
+    image: np.ndarray, ink: np.ndarray, corner: tuple[int, int], color: np.ndarray
+) -> tuple[int, int, int, int]:
+    """Draws the ink on the image, in place, with its top left corner at (x, y), and returns its box."""
+    (h, w), (x, y) = ink.shape, corner
     patch = image[y : y + h, x : x + w]
-    cover = ink[..., None] * 0.93  # the paper shows through a little
-    patch[:] = np.clip(patch * (1 - cover) + pen * cover, 0, 255).astype(np.uint8)
+    alpha = ink[..., None] * 0.93  # slightly transparent
+    patch[:] = np.clip(patch * (1 - alpha) + color * alpha, 0, 255).astype(np.uint8)
     return x, y, x + w, y + h
 
 
-# --------------------------------------------------------------------------------------------------------------- papers
+# ---------------------------------------------------------------------------------------------------------- backgrounds
 def _paper(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
-    """A sheet (h, w, 3 uint8): one colour, light falling from a side, grain, and mostly lines, squares or stains."""
+    """A background (h, w, 3 uint8): a color, an illumination gradient, noise, and mostly lines, squares or stains."""
     dark = rng.random() < 0.15
     base = rng.uniform(30, 75, 3) if dark else np.clip(rng.uniform(185, 245) + rng.uniform(-18, 12, 3), 0, 250)
-    sheet = np.ones((h, w, 3), np.float32) * base.astype(np.float32)
-    _PAPERS[int(rng.integers(len(_PAPERS)))](rng, sheet, dark)
-    sheet *= _light(rng, h, w)[..., None]
-    sheet += rng.normal(0, rng.uniform(1, 6), (h, w, 1)).astype(np.float32)
-    return np.clip(sheet, 0, 255).astype(np.uint8)
+    image = np.ones((h, w, 3), np.float32) * base.astype(np.float32)
+    _PATTERNS[int(rng.integers(len(_PATTERNS)))](rng, image, dark)
+    image *= _illumination(rng, h, w)[..., None]
+    image += rng.normal(0, rng.uniform(1, 6), (h, w, 1)).astype(np.float32)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def _light(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
-    """(h, w) brightness around 1 that falls off towards one side, as under a desk lamp."""
+def _illumination(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
+    """(h, w) factors around 1 that decrease linearly in a random direction."""
     angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.16)
     y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
     return (1 + depth * (x * np.cos(angle) + y * np.sin(angle)) / np.sqrt(2)).astype(np.float32)
 
 
-def _plain(rng: np.random.Generator, sheet: np.ndarray, dark: bool) -> None:
-    """Nothing on it."""
+def _plain(rng: np.random.Generator, paper: np.ndarray, dark: bool) -> None:
+    """No pattern."""
 
 
-def _ruled(rng: np.random.Generator, sheet: np.ndarray, dark: bool) -> None:
+def _ruled(rng: np.random.Generator, paper: np.ndarray, dark: bool) -> None:
     gap, start = int(rng.integers(16, 34)), int(rng.integers(0, 16))
-    sheet[start::gap] += _line_colour(rng, dark)
+    paper[start::gap] += _line_color(rng, dark)
 
 
-def _squared(rng: np.random.Generator, sheet: np.ndarray, dark: bool) -> None:
-    gap, colour = int(rng.integers(11, 24)), _line_colour(rng, dark) * 0.7
-    sheet[int(rng.integers(gap)) :: gap] += colour
-    sheet[:, int(rng.integers(gap)) :: gap] += colour
+def _squared(rng: np.random.Generator, paper: np.ndarray, dark: bool) -> None:
+    gap, color = int(rng.integers(11, 24)), _line_color(rng, dark) * 0.7
+    paper[int(rng.integers(gap)) :: gap] += color
+    paper[:, int(rng.integers(gap)) :: gap] += color
 
 
-def _line_colour(rng: np.random.Generator, dark: bool) -> np.ndarray:
-    """What a printed line adds to the paper's colour: rather blue or rather red."""
+def _line_color(rng: np.random.Generator, dark: bool) -> np.ndarray:
+    """Difference between the color of a printed line, bluish or reddish, and the paper."""
     tint = np.array([(8, 30, 45), (45, 30, 8)][int(rng.integers(2))], np.float32)
     return tint if dark else -tint
 
 
-def _stained(rng: np.random.Generator, sheet: np.ndarray, dark: bool) -> None:
-    h, w = sheet.shape[:2]
+def _stained(rng: np.random.Generator, paper: np.ndarray, dark: bool) -> None:
+    h, w = paper.shape[:2]
     y, x = np.mgrid[:h, :w]
     for _ in range(int(rng.integers(1, 4))):
         radius, (cy, cx) = rng.uniform(25, 80), rng.uniform(0, (h, w))
-        far = np.hypot(y - cy, x - cx) / radius
-        ring = np.exp(-(((far - 1) / 0.06) ** 2)) if rng.random() < 0.5 else 1 / (1 + np.exp((far - 1) * 14))
-        sheet += (ring[..., None] * np.array([-38, -24, -12]) * (-0.6 if dark else 1)).astype(np.float32)
+        distance = np.hypot(y - cy, x - cx) / radius
+        ring = np.exp(-(((distance - 1) / 0.06) ** 2)) if rng.random() < 0.5 else 1 / (1 + np.exp((distance - 1) * 14))
+        paper += (ring[..., None] * np.array([-38, -24, -12]) * (-0.6 if dark else 1)).astype(np.float32)
 
 
-def _textured(rng: np.random.Generator, sheet: np.ndarray, dark: bool) -> None:
-    h, w = sheet.shape[:2]
+def _textured(rng: np.random.Generator, paper: np.ndarray, dark: bool) -> None:
+    h, w = paper.shape[:2]
     for cells, strength in ((6, 9), (20, 6), (60, 4)):
         coarse = rng.normal(0, strength, (cells, cells)).astype(np.float32)
-        sheet += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
+        paper += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
 
 
-_PAPERS = (_plain, _ruled, _squared, _stained, _textured)
+_PATTERNS = (_plain, _ruled, _squared, _stained, _textured)
 
 
 if __name__ == "__main__":

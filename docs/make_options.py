@@ -5,18 +5,18 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from ultralytics.cfg.options import Option, all_options, word_of
+from ultralytics.cfg.options import Option, all_options, format_value
 
 PAGE = Path(__file__).resolve().parent / "reference" / "options.md"
 TOP = """# Options
 
-Made from `ultralytics/cfg/default.yaml` by `python docs/make_options.py`; do not edit.
+Generated from `ultralytics/cfg/default.yaml` by `python docs/make_options.py`; do not edit.
 
-On the command line `yolo train epochs=50`, in the kit `python train/train.py --epochs 50`, in Python
-`model.train(epochs=50)`. A name or value that is not possible is an error that says what is. "Works in" names the modes
-in which an option has an effect; `train/segment` means in training, and there only for that task.
+Options are given as `yolo train epochs=50`, `python train/train.py --epochs 50` or `model.train(epochs=50)`. An unknown
+option or an invalid value is an error that names the valid ones. "Applies to" lists the modes in which an option has an
+effect; `train/segment` means training of the task segment only.
 """
-HEAD = "| option | default | takes | works in | meaning |\n| --- | --- | --- | --- | --- |\n"
+HEAD = "| option | default | accepts | applies to | description |\n| --- | --- | --- | --- | --- |\n"
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def page() -> str:
 
 
 def _row(option: Option) -> str:
-    places = ", ".join(f"{mode}/{task}" if task else mode for mode, task in option.where)
-    return f"| `{option.key}` | {word_of(option.default)} | {option.takes()} | {places} | {option.meaning} |\n"
+    cells = (f"`{option.key}`", format_value(option.default), option.accepts(), option.scope_text(), option.meaning)
+    return f"| {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Fixtures that all tests share: the real data sets beside the project, no network, a settings folder of its own."""
+"""Fixtures of all tests: shared datasets, a tiny model and dataset, no network access, a separate settings folder."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# nets this small are slower with several threads; set before anything imports torch, and for child processes too
+# small models are slower with several threads; set before torch is imported, also for child processes
 os.environ["OMP_NUM_THREADS"] = "1"
-# without a GPU the Triton kernels are tested in Triton's interpreter, which reads this when it is imported
+# without a GPU, Triton kernels are tested in Triton's interpreter, which reads this at import
 os.environ.setdefault("TRITON_INTERPRET", "0" if Path("/dev/nvidiactl").exists() else "1")
 
 import socket
@@ -20,30 +20,30 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def _shared(name: str) -> Path:
     folder = SHARED_DATA / name
     if not folder.is_dir():
-        pytest.skip(f"the shared data set '{name}' is not beside the project (looked in ../shared/data)")
+        pytest.skip(f"the shared dataset '{name}' is missing (searched ../shared/data)")
     return folder
 
 
 @pytest.fixture(scope="session")
 def bccd() -> Path:
-    """Folder of the BCCD photographs (images/{train,val,test}, labels, bccd.yaml), read only."""
+    """Folder of the BCCD images (images/{train,val,test}, labels, bccd.yaml), read only."""
     return _shared("bccd")
 
 
 @pytest.fixture(scope="session")
 def coco128() -> Path:
-    """Folder of the COCO photographs (images/{train2017,val2017}, labels, labels-seg, coco128.yaml), read only."""
+    """Folder of COCO images (images/{train2017,val2017}, labels, labels-seg, coco128.yaml), read only."""
     return _shared("coco128")
 
 
 @pytest.fixture(autouse=True)
 def _no_outside_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that reaches for the network fails; local sockets (worker processes) stay possible."""
+    """A test that connects to the network fails; local sockets (worker processes) are allowed."""
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: object) -> None:
         if self.family != socket.AF_UNIX and not (isinstance(address, tuple) and str(address[0]).startswith("127.")):
-            raise AssertionError(f"a test tried to reach the network: {address}")
+            raise AssertionError(f"a test tried to connect to the network: {address}")
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
@@ -51,12 +51,12 @@ def _no_outside_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Settings, runs and caches of the tests stay out of the user's folders."""
+    """Tests neither read nor write the settings of the user."""
     os.environ["YOLO_CONFIG_DIR"] = str(tmp_path_factory.mktemp("settings"))
 
 
 TINY_MODEL = """\
-# a detector of five thousand weights with the three levels of the real ones
+# a detector of five thousand weights with the three levels of the standard models
 nc: 2
 scales: {n: [0.33, 0.125, 1024]}
 backbone:
@@ -74,7 +74,7 @@ head:
 
 @pytest.fixture(scope="session")
 def tiny_model_text() -> str:
-    """Text of a model file small enough that a training step takes milliseconds."""
+    """Text of a model file so small that a training step takes milliseconds."""
     return TINY_MODEL
 
 

@@ -1,4 +1,4 @@
-"""Importing the package: no torch, no file, and the names it offers."""
+"""Importing the package: no torch, no file access, its names; the logger and the facts read from the environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAVY = ("torch", "numpy", "cv2", "yaml", "PIL", "matplotlib", "scipy", "torchvi
 
 
 def python(code: str, cwd: Path) -> str:
-    """Output of `code` in a fresh interpreter that finds this copy of the package."""
+    """Output of `code` in a new interpreter that imports this copy of the package."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"
     done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -41,11 +41,11 @@ def test_options_need_no_torch(tmp_path):
     assert python(code, tmp_path) == "3 False\n"
 
 
-def test_import_opens_no_file_of_its_own_and_writes_none(tmp_path):
+def test_import_reads_and_writes_no_data_files(tmp_path):
     code = (
-        "seen = []; sys.addaudithook(lambda event, args: seen.append(args[0]) if event == 'open' else None); "
+        "opened = []; sys.addaudithook(lambda event, args: opened.append(args[0]) if event == 'open' else None); "
         "import ultralytics, ultralytics.cfg; "
-        "print([str(p) for p in seen if str(p).endswith(('.yaml', '.json', '.txt'))])"
+        "print([str(p) for p in opened if str(p).endswith(('.yaml', '.json', '.txt'))])"
     )
     assert python(code, tmp_path) == "[]\n"
     assert list(tmp_path.iterdir()) == []
@@ -62,8 +62,8 @@ def test_names():
         ultralytics.YOLOO  # noqa: B018
 
 
-def test_a_reader_that_goes_away_stops_no_work(tmp_path):
-    """`yolo predict ... | head -1`: no traceback for every further message, and no complaint at the end."""
+def test_a_closed_pipe_does_not_stop_the_program(tmp_path):
+    """`yolo predict ... | head -1`: later messages cause no traceback, and neither does the exit of the interpreter."""
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path; from ultralytics.utils import LOGGER\n"
@@ -79,8 +79,8 @@ def test_a_reader_that_goes_away_stops_no_work(tmp_path):
     assert (tmp_path / "done").exists()
 
 
-def test_the_first_picture_is_not_charged_with_imports(tiny_model, tmp_path):
-    """What suppression needs takes seconds to import: it is there before the clocks run."""
+def test_imports_are_not_part_of_the_inference_time(tiny_model, tmp_path):
+    """torchvision, which NMS needs, takes seconds to import: it is imported before timing starts."""
     code = (
         "import numpy as np; from ultralytics import YOLO; "
         f"model = YOLO({str(tiny_model)!r}); "
@@ -88,3 +88,38 @@ def test_the_first_picture_is_not_charged_with_imports(tiny_model, tmp_path):
         "model.predict(np.zeros((32, 32, 3), np.uint8), imgsz=32, verbose=False)"
     )
     assert python(code, tmp_path).splitlines()[-1] == "True"
+
+
+def test_ranks_are_read_at_each_access(monkeypatch):
+    from ultralytics import utils
+
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+        assert getattr(utils, name) == -1
+        monkeypatch.setenv(name, "2")
+        assert getattr(utils, name) == 2
+    monkeypatch.setenv("YOLO_VERBOSE", "false")
+    assert utils.VERBOSE is False
+    with pytest.raises(AttributeError, match="no attribute 'RANKS'"):
+        utils.RANKS  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("environment", "printed"),
+    [
+        ({}, "info error"),
+        ({"RANK": "0"}, "info error"),
+        ({"RANK": "1"}, "error"),  # only the main process prints more than errors
+        ({"YOLO_VERBOSE": "false"}, "error"),
+    ],
+)
+def test_messages_depend_on_the_environment_of_the_moment(environment, printed, monkeypatch, capsys):
+    from ultralytics.utils import LOGGER
+
+    for name in ("RANK", "YOLO_VERBOSE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    LOGGER.info("info")
+    LOGGER.error("error")
+    assert capsys.readouterr().out.split() == printed.split()

@@ -1,43 +1,58 @@
-"""Packaging: one version, entry points that exist, a zip that holds what it should and trains where it is unpacked."""
+"""Packaging: the wheel's metadata and contents; the coursework zip and a training run from where it is unpacked."""
 
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib.util
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from dataclasses import dataclass
+from email import message_from_string
+from email.message import Message
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 from project import ROOT, TINY, run
 
 import ultralytics
 
 
-@pytest.fixture(scope="module")
-def described() -> dict[str, Any]:
-    """What setup.py hands to setuptools."""
-    import setuptools
+@dataclass(frozen=True)
+class Wheel:
+    """The contents of a built wheel: its file names, its metadata and its console scripts."""
 
-    seen: dict[str, Any] = {}
-    before, cwd = setuptools.setup, Path.cwd()
-    setuptools.setup = lambda **keywords: seen.update(keywords)
-    os.chdir(ROOT)  # setup.py runs in its folder, as build tools have it
-    try:
-        runpy.run_path(str(ROOT / "setup.py"))
-    finally:
-        setuptools.setup = before
-        os.chdir(cwd)
-    return seen
+    files: set[str]
+    metadata: Message
+    scripts: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
+    """The wheel that `pip install .` builds, from a copy of the sources, so that build files stay out of the tree."""
+    copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / "ultralytics", copy / "ultralytics", ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    run([sys.executable, "-c", build, out], copy, os.environ)
+    (file,) = out.glob("*.whl")
+    with zipfile.ZipFile(file) as archive:
+        names = set(archive.namelist())
+        (info,) = (name.removesuffix("METADATA") for name in names if name.endswith(".dist-info/METADATA"))
+        entry_points = configparser.ConfigParser()
+        entry_points.read_string(archive.read(f"{info}entry_points.txt").decode())
+        metadata = message_from_string(archive.read(f"{info}METADATA").decode())
+    return Wheel(names, metadata, dict(entry_points["console_scripts"]))
 
 
 @pytest.fixture(scope="module")
@@ -49,53 +64,76 @@ def zip_maker() -> ModuleType:
     return module
 
 
-def test_name_version_and_requirements(described: dict[str, Any]) -> None:
-    assert described["name"] == "ultralytics"
-    assert described["version"] == ultralytics.__version__ == "8.3.0+addmodules.1"
-    assert described["python_requires"] == ">=3.10"
-    assert {"torch>=2.4", "numpy>=1.26"} <= set(described["install_requires"])
-    assert described["license"] == "AGPL-3.0-or-later"
+def test_metadata(wheel: Wheel) -> None:
+    assert wheel.metadata["Name"] == "ultralytics"
+    assert wheel.metadata["Version"] == ultralytics.__version__ == "8.3.0+addmodules.1"
+    assert wheel.metadata["Requires-Python"] == ">=3.10"
+    assert wheel.metadata["License-Expression"] == "AGPL-3.0-or-later"
+    assert wheel.metadata["Description-Content-Type"] == "text/markdown"
 
 
-def test_entry_points_exist(described: dict[str, Any]) -> None:
-    scripts = dict(line.split(" = ") for line in described["entry_points"]["console_scripts"])
-    assert set(scripts) == {"yolo", "ultralytics"}
-    for target in scripts.values():
+def test_entry_points_exist(wheel: Wheel) -> None:
+    assert set(wheel.scripts) == {"yolo", "ultralytics"}
+    for target in wheel.scripts.values():
         module, name = target.split(":")
         assert callable(getattr(import_module(module), name))
 
 
-def test_every_folder_of_code_is_a_package(described: dict[str, Any]) -> None:
-    folders = {f.parent.relative_to(ROOT) for f in (ROOT / "ultralytics").rglob("*.py")}
-    assert {".".join(folder.parts) for folder in folders} == set(described["packages"])
-    yamls = set((ROOT / "ultralytics").rglob("*.yaml"))
-    assert yamls == {f for p in described["package_data"]["ultralytics"] for f in (ROOT / "ultralytics").glob(p)}
-    assert yamls
+def test_wheel_holds_all_code_and_all_model_files(wheel: Wheel) -> None:
+    sources = {f for f in (ROOT / "ultralytics").rglob("*") if f.suffix in (".py", ".yaml") or f.name == "py.typed"}
+    assert ROOT / "ultralytics/py.typed" in sources
+    contents = {name for name in wheel.files if name.startswith("ultralytics/")}
+    assert contents == {f.relative_to(ROOT).as_posix() for f in sources}
 
 
-def test_requirements_cover_the_imports(described: dict[str, Any]) -> None:
-    """Everything that the package imports is asked for, and everything asked for is imported."""
-    named = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
-    optional = {"triton", "scipy", "psutil", "pandas", "safetensors", "pycocotools"}  # used where they are, not needed
+def test_requirements_cover_the_imports(wheel: Wheel) -> None:
+    """Everything that the package imports is a requirement, and every requirement is imported."""
+    distributions = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
+    optional = {"triton", "scipy", "psutil", "pandas", "safetensors", "pycocotools"}  # used if installed
+    for_users = {"einops"}  # modules that users paste from papers import it
     imported = set().union(*(imports(file) for file in (ROOT / "ultralytics").rglob("*.py")))
-    outside = {name for name in imported if name not in sys.stdlib_module_names} - {"ultralytics"} - optional
-    asked = {re.split(r"[<>=]", line)[0] for line in described["install_requires"]}
-    assert {named.get(name, name) for name in outside} == asked
+    third_party = {name for name in imported if name not in sys.stdlib_module_names} - {"ultralytics"} - optional
+    lines = [line for line in wheel.metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    required = {re.split(r"[<>=; ]", line)[0].lower() for line in lines}
+    headless = "opencv-python-headless"  # the Linux build of the same library
+    assert {distributions.get(name, name) for name in third_party} == required - for_users - {headless}
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [("Linux", "opencv-python-headless"), ("Windows", "opencv-python"), ("Darwin", "opencv-python")],
+)
+def test_each_system_gets_one_build_of_opencv(wheel: Wheel, system: str, expected: str) -> None:
+    requirements = [Requirement(line) for line in wheel.metadata.get_all("Requires-Dist")]
+    environment = {"platform_system": system, "extra": ""}
+    names = [r.name for r in requirements if r.name.startswith("opencv") and r.marker.evaluate(environment)]
+    assert names == [expected]
 
 
 def imports(file: Path) -> set[str]:
-    """First parts of the names of all modules that a file imports, at the top or later."""
+    """Top-level names of all modules that a file imports, at its top or inside functions."""
     nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
     return {name.partition(".")[0] for name in names}
 
 
-def test_licence_is_whole() -> None:
+def test_license_is_complete() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert len(text) == 34523  # as the Free Software Foundation publishes it
     assert text.lstrip().startswith("GNU AFFERO GENERAL PUBLIC LICENSE")
     assert "How to Apply These Terms to Your New Programs" in text
+
+
+def test_citation_file_has_the_required_fields() -> None:
+    """Fields that the Citation File Format 1.2 requires; the version is the package's."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == ultralytics.__version__
+    for reference in citation["references"]:
+        assert {"type", "title", "authors"} <= reference.keys()
+        assert all({"family-names", "given-names"} <= author.keys() for author in reference["authors"])
 
 
 needs_git = pytest.mark.skipif(
@@ -105,7 +143,7 @@ needs_git = pytest.mark.skipif(
 
 
 @needs_git
-def test_zip_holds_source_kit_data_and_docs(zip_maker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zip_holds_source_sample_and_docs(zip_maker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # the checkout may belong to another user
     files = set(zip_maker.tracked_files())
     assert zip_maker.archive_name() == "ultralytics-8.3.0-addmodules.1"
@@ -128,8 +166,8 @@ def test_zip_holds_source_kit_data_and_docs(zip_maker: ModuleType, monkeypatch: 
 
 
 @needs_git
-def test_a_checkout_on_windows_has_scripts_that_run(tmp_path: Path) -> None:
-    """With core.autocrlf, git's setting there, make and the shell would read a carriage return into every line."""
+def test_checkout_on_windows_keeps_line_feeds(tmp_path: Path) -> None:
+    """With core.autocrlf, as Git for Windows sets it, make and the shell would see a carriage return in every line."""
     git = ["git", "-c", "safe.directory=*", "-c", "core.autocrlf=true"]
     shutil.copy(ROOT / ".gitattributes", tmp_path)
     shutil.copy(ROOT / "Makefile", tmp_path)
@@ -142,10 +180,10 @@ def test_a_checkout_on_windows_has_scripts_that_run(tmp_path: Path) -> None:
 
 @needs_git
 @pytest.mark.slow
-def test_zip_installs_and_trains_in_a_path_with_blanks_and_chinese(
+def test_zip_installs_and_trains_in_a_path_with_spaces_and_chinese(
     zip_maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a student does, but for the download of the requirements, which this interpreter lends."""
+    """The steps of a student, except that the requirements come from this interpreter and are not downloaded."""
     monkeypatch.setattr(zip_maker, "TARGET", tmp_path)
     zip_maker.main()
     home = tmp_path / "课程 作业 (copy)"
@@ -165,21 +203,21 @@ def test_zip_installs_and_trains_in_a_path_with_blanks_and_chinese(
     version = run([python.parent / "yolo", "version"], home, env).strip()
     assert version == ultralytics.__version__
 
-    # an edit of the tree that was not installed is noticed; a deleted module is gone after the next install
-    extra = project / "ultralytics" / "nn" / "mine.py"
+    # an edit of the tree that was not installed is reported; a deleted module is gone after the next install
+    extra = project / "ultralytics" / "nn" / "extra.py"
     extra.write_text("x = 1\n")
-    assert "nn/mine.py" in run([python, project / "train" / "train.py", "--epoch", "1"], home, env, code=1)
+    assert "nn/extra.py" in run([python, project / "train" / "train.py", "--epoch", "1"], home, env, code=1)
     run([*install, "--force-reinstall"], project, env)
     extra.unlink()
     run([*install, "--force-reinstall"], project, env)
-    assert not (installed / "nn" / "mine.py").exists()
+    assert not (installed / "nn" / "extra.py").exists()
 
 
 def make_environment(folder: Path) -> Path:
-    """The Python of a new virtual environment that sees, after its own packages, those of this interpreter."""
+    """The Python of a new virtual environment that also sees the packages of this interpreter, after its own."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"
-    (site_packages(python) / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (site_packages(python) / "parent.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
 
 

@@ -1,110 +1,70 @@
-"""The kit: train/train.py reads its words, says which copy runs, and trains from any folder."""
+"""train/train.py: its options and defaults, the first line of output, training from any folder."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
-from project import ROOT, TINY, copy_kit, python_path, run
+from project import ROOT, TINY, copy_train_folder, load_module, python_path, run
 
 import ultralytics
+from ultralytics.cfg import parse_words
 
 
 @pytest.fixture
-def kit() -> ModuleType:
-    return load(ROOT / "train" / "train.py")
+def script() -> ModuleType:
+    return load_module(ROOT / "train" / "train.py")
 
 
-def load(script: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kit_train", script)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize(
-    ("words", "options"),
-    [
-        ([], {}),
-        (["--epochs", "3", "--lr0", "1e-3"], {"epochs": 3, "lr0": 0.001}),
-        (["--epochs=3", "imgsz=64"], {"epochs": 3, "imgsz": 64}),
-        (["--rect"], {"rect": True}),  # a flag may stand alone
-        (["--rect", "--epochs", "3"], {"rect": True, "epochs": 3}),
-        (["--rect", "false"], {"rect": False}),
-        (["--save-period", "-1"], {"save_period": -1}),  # a negative number is a value; a dash in a name is a slip
-        (["--name", "2024_01", "--data", "a b/c=d.yaml"], {"name": "2024_01", "data": "a b/c=d.yaml"}),
-        (["--device", "none", "--classes", "[0,2]"], {"device": None, "classes": [0, 2]}),
-    ],
-)
-def test_words(kit: ModuleType, words: list[str], options: dict[str, object]) -> None:
-    assert kit.read_words(words) == options
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--epoch", "3"], "epochs"),
-        (["--epochs"], "needs a value"),
-        (["yolo11n.yaml"], "belongs to no option"),
-        (["--epochs", "many"], "whole number"),
-    ],
-)
-def test_mistyped_words(kit: ModuleType, words: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        kit.read_words(words)
-
-
-def test_a_resumed_run_keeps_its_own_settings(kit: ModuleType) -> None:
+def test_resuming_ignores_the_defaults(script: ModuleType) -> None:
     words = ["--resume", "runs/detect/train/weights/last.pt"]
-    settings = kit.with_defaults(kit.read_words(words))
+    settings = script.with_defaults(parse_words(words))
     assert settings == {"resume": words[1], "model": words[1]}
-    settings = kit.with_defaults(kit.read_words(["--resume", "--model", "last.pt", "--device", "cpu"]))
+    settings = script.with_defaults(parse_words(["--resume", "--model", "last.pt", "--device", "cpu"]))
     assert settings == {"resume": True, "model": "last.pt", "device": "cpu"}
     with pytest.raises(ValueError, match=r"last\.pt"):
-        kit.with_defaults(kit.read_words(["--resume"]))
+        script.with_defaults(parse_words(["--resume"]))
 
 
-def test_defaults_are_options_of_the_package(kit: ModuleType) -> None:
+def test_defaults_are_options_of_the_package(script: ModuleType) -> None:
     from ultralytics.cfg import find_model_yaml, get_cfg
 
-    settings = get_cfg(kit.with_defaults({}))
-    assert settings.epochs == kit.FOR_THE_SAMPLE["epochs"]
+    settings = get_cfg(script.with_defaults({}))
+    assert settings.epochs == script.SAMPLE_DEFAULTS["epochs"]
     assert find_model_yaml(settings.model) == ROOT / "train" / "yolo11-AKConv.yaml"
     assert Path(settings.data) == ROOT / "train" / "coco128.yaml"
 
 
-def test_the_samples_settings_are_not_put_on_other_data(kit: ModuleType) -> None:
-    settings = kit.with_defaults({"data": "mine.yaml", "imgsz": 256})
-    assert settings == {**kit.DEFAULTS, "data": "mine.yaml", "imgsz": 256, "model": str(kit.DEFAULTS["model"])}
-    assert kit.with_defaults({"imgsz": 256})["imgsz"] == 256
-    assert kit.with_defaults({"imgsz": 256})["batch"] == kit.FOR_THE_SAMPLE["batch"]
+def test_sample_defaults_apply_to_the_sample_only(script: ModuleType) -> None:
+    settings = script.with_defaults({"data": "own.yaml", "imgsz": 256})
+    assert settings == {**script.DEFAULTS, "data": "own.yaml", "imgsz": 256, "model": str(script.DEFAULTS["model"])}
+    assert script.with_defaults({"imgsz": 256})["imgsz"] == 256
+    assert script.with_defaults({"imgsz": 256})["batch"] == script.SAMPLE_DEFAULTS["batch"]
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "in_train"),
     [
         ("yolo11-AKConv.yaml", True),
-        ("yolo11s-AKConv.yaml", True),  # the kit's file at another size
+        ("yolo11s-AKConv.yaml", True),  # the file in train/ at another scale
         ("coco128.yaml", True),
-        ("yolo11n.yaml", False),  # not in the kit: left to the package
+        ("yolo11n.yaml", False),  # not in train/: found by the package
         ("best.pt", False),
     ],
 )
-def test_files_of_the_kit_are_found_by_name(
-    kit: ModuleType, name: str, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_files_in_train_are_found_by_name(
+    script: ModuleType, name: str, in_train: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert kit.in_kit(name) == (ROOT / "train" / name if found else name)
-    (tmp_path / name).touch()  # what lies where the command is given goes first
-    assert kit.in_kit(name) == name
+    assert script.in_train_dir(name) == (ROOT / "train" / name if in_train else name)
+    (tmp_path / name).touch()  # a file in the current folder takes precedence
+    assert script.in_train_dir(name) == name
 
 
-def test_model_file_agrees_with_the_package(kit: ModuleType) -> None:
+def test_model_file_agrees_with_the_package(script: ModuleType) -> None:
     own, shipped = (
         yaml.safe_load(file.read_text(encoding="utf-8"))
         for file in (
@@ -132,14 +92,14 @@ def fake_tree(folder: Path, version: str = "8.3.0+addmodules.1", body: str = "x 
 
 
 @pytest.mark.parametrize(
-    ("tree", "installed", "says", "warns"),
+    ("tree", "installed", "message", "warns"),
     [
-        ("x = 1\n", "x = 1\n", "same as the tree", False),
-        ("x = 1\n", "x = 1\r\n", "same as the tree", False),  # git on Windows
+        ("x = 1\n", "x = 1\n", "identical to the source tree", False),
+        ("x = 1\n", "x = 1\r\n", "identical to the source tree", False),  # git on Windows
         ("x = 2\n", "x = 1\n", "nn/block.py", True),
     ],
 )
-def test_first_line_says_which_copy_runs(tmp_path: Path, tree: str, installed: str, says: str, warns: bool) -> None:
+def test_first_line_says_which_copy_runs(tmp_path: Path, tree: str, installed: str, message: str, warns: bool) -> None:
     project = fake_tree(tmp_path / "my project 课程", body=tree)
     (project / "train").mkdir()
     shutil.copy(ROOT / "train" / "train.py", project / "train")
@@ -149,16 +109,16 @@ def test_first_line_says_which_copy_runs(tmp_path: Path, tree: str, installed: s
     code = "import sys; sys.path[0] = sys.argv[1]; import train; print(train.which_copy())"
     lines = run(["python", "-c", code, project / "train"], tmp_path, env).splitlines()
     assert lines[0].startswith(f"ultralytics 8.3.0+addmodules.1 from {site / 'ultralytics'}")
-    assert says in "\n".join(lines)
+    assert message in "\n".join(lines)
     assert "WARNING" in lines[1] if warns else len(lines) == 1
     if warns:
         assert "pip install" in lines[2]
         assert "警告" in lines[3]
 
 
-def test_output_that_cannot_hold_chinese(tmp_path: Path) -> None:
-    """Sent into a file on a Western system: what the encoding lacks is written as \\u8b66, and the run goes on."""
-    project = fake_tree(copy_kit(tmp_path / "课程"))
+def test_output_that_cannot_encode_chinese(tmp_path: Path) -> None:
+    """Redirected to a file in a Western encoding: missing characters are written as \\u8b66, and the run continues."""
+    project = fake_tree(copy_train_folder(tmp_path / "课程"))
     env = {**python_path(tmp_path / "bin"), "PYTHONIOENCODING": "cp1252"}
     text = run(["python", project / "train" / "train.py", "--epoch", "3"], tmp_path, env, code=1)
     assert "\\u8b66\\u544a" in text  # 警告
@@ -166,29 +126,29 @@ def test_output_that_cannot_hold_chinese(tmp_path: Path) -> None:
     assert "Traceback" not in text
 
 
-def test_ctrl_c_ends_without_a_traceback(kit: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(model: str) -> None:
+def test_ctrl_c_ends_without_a_traceback(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(model: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(vars(ultralytics), "YOLO", stopped)
+    monkeypatch.setitem(vars(ultralytics), "YOLO", interrupted)
     with pytest.raises(SystemExit) as e:
-        kit.main([])
+        script.main([])
     assert e.value.code == 130
 
 
-@pytest.mark.parametrize(("site", "says"), [("official", "not this project's package"), ("empty", "not installed")])
-def test_wrong_or_missing_package(tmp_path: Path, site: str, says: str) -> None:
+@pytest.mark.parametrize(("site", "message"), [("official", "not this project's package"), ("empty", "not installed")])
+def test_wrong_or_missing_package(tmp_path: Path, site: str, message: str) -> None:
     fake_tree(tmp_path / "official", version="8.3.0")
     (tmp_path / "empty").mkdir()
     env = {**python_path(tmp_path / "bin"), "PYTHONPATH": str(tmp_path / site)}
-    # -S leaves out what is installed for this interpreter
+    # -S ignores the packages installed for this interpreter
     text = run(["python", "-S", ROOT / "train" / "train.py"], tmp_path, env, code=1)
-    assert says in text
+    assert message in text
     assert "pip install ." in text
 
 
 def test_trains_from_any_folder(tmp_path: Path) -> None:
-    project = copy_kit(tmp_path / "my project 课程")
+    project = copy_train_folder(tmp_path / "my project 课程")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     text = run(["python", project / "train" / "train.py", *TINY], elsewhere, python_path(tmp_path / "bin"))
@@ -201,12 +161,15 @@ def test_trains_from_any_folder(tmp_path: Path) -> None:
     assert not list(elsewhere.iterdir())
 
 
-def test_mistakes_end_in_one_line_before_anything_slow(tmp_path: Path) -> None:
+def test_mistakes_give_one_line(tmp_path: Path) -> None:
     env = python_path(tmp_path / "bin")
     text = run(["python", ROOT / "train" / "train.py", "--epoch", "3"], tmp_path, env, code=1)
     assert "epochs" in text
     assert "Traceback" not in text
     text = run(["python", ROOT / "train" / "train.py", "--data", "nowhere.yaml"], tmp_path, env, code=1)
     assert "nowhere.yaml" in text
+    assert "Traceback" not in text
+    text = run(["python", ROOT / "train" / "train.py", "val", "--model", "best.pt"], tmp_path, env, code=1)
+    assert "train.py only trains; use `yolo val ...`" in text
     assert "Traceback" not in text
     assert "usage:" in run(["python", ROOT / "train" / "train.py", "--help"], tmp_path, env)

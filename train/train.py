@@ -1,8 +1,8 @@
-"""Trains a detector: `python train/train.py`, or with any option, such as `--epochs 100 --model yolo11n.yaml`.
+"""Trains a detector: `python train/train.py`, with any options, such as `--epochs 100 --model yolo11n.yaml`.
 
 训练脚本：不带参数即用示例数据训练 yolo11-AKConv；任何选项都可以写成 `--名字 值`。说明见同目录的 训练说明.md。
 
-Works from any folder. The first line printed says which copy of the package runs.
+Can be started from any folder. The first line of output says which copy of the package is running.
 """
 
 from __future__ import annotations
@@ -12,124 +12,106 @@ import re
 import sys
 from pathlib import Path
 
-KIT = Path(__file__).resolve().parent
-PROJECT = KIT.parent
+TRAIN_DIR = Path(__file__).resolve().parent
+PROJECT = TRAIN_DIR.parent
 
-# Used where the command line says nothing; every option that is not here has the package's default.
+# Used unless given on the command line; options that are not listed here have the defaults of the package.
 # 命令行没有写明时使用；其余选项取软件包的默认值。
 DEFAULTS: dict[str, object] = {
-    "model": KIT / "yolo11n-AKConv.yaml",  # that is yolo11-AKConv.yaml at size n; s, m, l, x are larger
-    "data": KIT / "coco128.yaml",
-    "project": PROJECT / "runs" / "detect",  # beside train/ and dataset/, wherever the command is given
+    "model": TRAIN_DIR / "yolo11n-AKConv.yaml",  # yolo11-AKConv.yaml at scale n; s, m, l, x are larger
+    "data": TRAIN_DIR / "coco128.yaml",
+    "project": PROJECT / "runs" / "detect",  # independent of the current folder
 }
-# Further ones for dataset/, that is without --data: minutes on two CPU cores. Photographs want larger images.
+# Additional ones for the sample in dataset/, used without --data: minutes on two CPU cores. Photographs usually need a
+# larger imgsz.
 # 不写 --data（即用 dataset/）时再加上这些，两个 CPU 核几分钟即可完成；照片通常需要更大的尺寸。
-FOR_THE_SAMPLE: dict[str, object] = {
+SAMPLE_DEFAULTS: dict[str, object] = {
     "epochs": 60,
     "imgsz": 160,
     "batch": 8,
-    "nbs": 8,  # a step of the optimiser for every batch: 200 images make few
-    "fliplr": 0.0,  # a mirrored digit is another sign, or none 数字不能左右翻转
+    "nbs": 8,  # an optimizer step after every batch, because 200 images are only a few batches
+    "fliplr": 0.0,  # a mirrored digit is not a digit 数字不能左右翻转
 }
-REINSTALL = f'run `pip install .` in "{PROJECT}" (or `pip install -e .` once, and edits count at once)'
+REINSTALL = f'run `pip install .` in "{PROJECT}" (or `pip install -e .` once, and edits take effect at once)'
 USAGE = f"""usage: python train/train.py [--option value ...]
 
-Options are those of `yolo cfg`; docs/reference/options.md explains them. Used here when not given:
+docs/reference/options.md explains all options; `yolo cfg` prints them. Defaults of this script:
 {chr(10).join(f"  --{key} {value}" for key, value in DEFAULTS.items())}
-and without --data, for dataset/:
-{chr(10).join(f"  --{key} {value}" for key, value in FOR_THE_SAMPLE.items())}"""
+and for the sample in dataset/, if --data is not given:
+{chr(10).join(f"  --{key} {value}" for key, value in SAMPLE_DEFAULTS.items())}"""
 
 
 def main(words: list[str]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # Chinese must not end a run whose output is ASCII
+        sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII console must not fail on Chinese text
     if {"-h", "--help"} & set(words):
         print(USAGE)
         return
     print(which_copy(), flush=True)
-    # late, so that the line above comes even when one of these imports fails
-    from ultralytics import YOLO
-    from ultralytics.cfg import find_data_yaml, get_cfg
-
     try:
-        given = read_words(words)
-        settings = with_defaults(given)
-        chosen = " ".join(f"--{key} {settings[key]}" for key in FOR_THE_SAMPLE if key in settings.keys() - given.keys())
-        if chosen:
-            print(f"Settings for the sample, change what does not suit your data: {chosen}")
-        get_cfg(settings)  # options and dataset before anything slow, so that a slip costs no time
-        if "data" in settings:
-            find_data_yaml(str(settings["data"]))
-        YOLO(str(settings.pop("model"))).train(**settings)
+        train(words)
     except (ValueError, FileNotFoundError, KeyError) as e:
-        # the package's own errors are worded for the user; of any other the traceback is of use
-        ours = type(e).__module__ != "builtins" or (isinstance(e, FileNotFoundError) and e.errno is None)
-        if not ours:
+        # the messages of the package's own errors are written for users; other errors need their traceback
+        is_own = type(e).__module__ != "builtins" or (isinstance(e, FileNotFoundError) and e.errno is None)
+        if not is_own:
             raise
         sys.exit(f"{type(e).__name__}: {e}")
-    except KeyboardInterrupt:  # Ctrl-C; the trainer has said how to go on
+    except KeyboardInterrupt:  # Ctrl-C; the trainer has printed how to resume
         sys.exit(130)
 
 
-def read_words(words: list[str]) -> dict[str, object]:
-    """`--epochs 3`, `--epochs=3`, `epochs=3`, and `--rect` alone for true, as {"epochs": 3, "rect": True}.
+def train(words: list[str]) -> None:
+    """Train with the options in `words`; they and the dataset file are checked before anything slow starts."""
+    # not at the top of the file, so that the first line of output appears even if one of these imports fails
+    from ultralytics import YOLO
+    from ultralytics.cfg import OptionError, find_data_yaml, get_cfg, parse_words
+
+    options = parse_words(words)
+    if options.pop("mode", "train") != "train":
+        raise OptionError("train.py only trains; use `yolo val ...` or `yolo predict ...`")
+    settings = with_defaults(options)
+    added = " ".join(f"--{key} {settings[key]}" for key in SAMPLE_DEFAULTS if key in settings.keys() - options.keys())
+    if added:
+        print(f"Settings for the sample dataset (override them for your own data): {added}")
+    get_cfg(settings)
+    if "data" in settings:
+        find_data_yaml(str(settings["data"]))
+    YOLO(str(settings.pop("model"))).train(**settings)
+
+
+def with_defaults(options: dict[str, object]) -> dict[str, object]:
+    """`options` completed by DEFAULTS; model and dataset files are also searched for in the folder of this script.
 
     Raises:
-        OptionError: a word belongs to no option, or an option that needs a value has none.
-    """
-    from ultralytics.cfg import OptionError, option, parse_option
-
-    texts: dict[str, str | None] = {}
-    waiting: str | None = None  # an option that was named and may still get a value
-    for word in words:
-        if word.startswith("--") or (waiting is None and "=" in word):
-            name, equals, text = word.removeprefix("--").partition("=")
-            name = name.replace("-", "_")
-            waiting = None if equals else name
-            texts[name] = text if equals else None
-        elif waiting is not None:
-            texts[waiting] = word
-            waiting = None
-        else:
-            raise OptionError(f"'{word}' belongs to no option; write --option value")
-    for name, given in texts.items():
-        if given is None and not option(name).is_flag:
-            raise OptionError(f"--{name} needs a value: {option(name).line()}")
-    return {name: True if text is None else parse_option(name, text) for name, text in texts.items()}
-
-
-def with_defaults(given: dict[str, object]) -> dict[str, object]:
-    """The options given and, for the rest, DEFAULTS; files named after those of this folder are found here.
-
-    Raises:
-        OptionError: --resume says nothing about which run.
+        OptionError: --resume does not say which run.
     """
     from ultralytics.cfg import OptionError
 
-    if not given.get("resume"):
-        settings = {**DEFAULTS, **({} if "data" in given else FOR_THE_SAMPLE), **given}
-        return {**settings, **{key: str(in_kit(settings[key])) for key in ("model", "data")}}
-    # the interrupted run has its own settings, which the defaults must not replace
-    model = given.get("model") or given["resume"]
+    if not options.get("resume"):
+        settings = {**DEFAULTS, **({} if "data" in options else SAMPLE_DEFAULTS), **options}
+        return {**settings, **{key: str(in_train_dir(settings[key])) for key in ("model", "data")}}
+    # a resumed run keeps its own settings, so the defaults of this script do not apply
+    model = options.get("model") or options["resume"]
     if model is True:
-        raise OptionError('--resume needs the run to go on with, such as "--resume runs/detect/train/weights/last.pt"')
-    return {**given, "model": str(model)}
+        raise OptionError('--resume needs a checkpoint, such as "--resume runs/detect/train/weights/last.pt"')
+    return {**options, "model": str(model)}
 
 
-def in_kit(file: object) -> object:
-    """The file of that name in this folder, when the name leads nowhere from where the command is given.
+def in_train_dir(file: object) -> object:
+    """The file of that name in the folder of this script, unless it exists relative to the current folder.
 
-    yolo11s-AKConv.yaml finds yolo11-AKConv.yaml: the letter says the size, and the file that was edited here is meant.
+    yolo11s-AKConv.yaml finds yolo11-AKConv.yaml: the letter is the scale, and the file edited here takes precedence
+    over the package's own.
     """
-    beside = KIT / str(file)
-    unscaled = beside.with_name(re.sub(r"^(yolov?\d+)[nslmx]", r"\1", beside.name))
-    return beside if not Path(str(file)).exists() and (beside.exists() or unscaled.exists()) else file
+    candidate = TRAIN_DIR / str(file)
+    unscaled = candidate.with_name(re.sub(r"^(yolov?\d+)[nslmx]", r"\1", candidate.name))
+    return candidate if not Path(str(file)).exists() and (candidate.exists() or unscaled.exists()) else file
 
 
 def which_copy() -> str:
-    """One line: version and place of the package that runs; more lines when the tree beside it is another one.
+    """One line: version and folder of the running package; more lines if the source tree next to train/ differs.
 
-    Exits with the remedy where the package is missing or is not this project's.
+    Exits with instructions if the package is missing or is not this project's.
     """
     try:
         import ultralytics
@@ -140,35 +122,35 @@ def which_copy() -> str:
     folder = Path(ultralytics.__file__).resolve().parent
     line = f"ultralytics {ultralytics.__version__} from {folder}"
     if "+addmodules" not in ultralytics.__version__:
-        sys.exit(f"{line}\nThis is not this project's package: {REINSTALL}; it takes the other one's place.")
+        sys.exit(f"{line}\nThis is not this project's package: {REINSTALL}, which replaces it.")
     tree = PROJECT / "ultralytics"
     if not tree.is_dir() or tree.samefile(folder):
         return line
     different = differing_files(tree, folder)
     if not different:
-        return f"{line} (same as the tree beside this script)"
-    some = ", ".join(different[:3]) + (" ..." if len(different) > 3 else "")
+        return f"{line} (identical to the source tree of this script)"
+    examples = ", ".join(different[:3]) + (" ..." if len(different) > 3 else "")
     return (
         f"{line}\n"
-        f"WARNING: this is not the tree beside this script. {len(different)} files differ: {some}\n"
-        f'         What you edited in "{tree}" is not used. To use it, {REINSTALL}.\n'
+        f"WARNING: this is not the source tree of this script. {len(different)} files differ: {examples}\n"
+        f'         Changes in "{tree}" have no effect. To use them, {REINSTALL}.\n'
         "警告：正在运行的是已安装的副本，不是脚本旁边的 ultralytics 文件夹，那里的修改不会生效；请用上面的命令重装。"
     )
 
 
 def differing_files(tree: Path, other: Path) -> list[str]:
-    """Names, relative to both folders, of the code and settings files that are not the same in both."""
-    both = [
+    """Names, relative to both folders, of the .py and .yaml files whose content differs or that only one folder has."""
+    files = [
         {f.relative_to(root).as_posix(): f for f in root.rglob("*") if f.suffix in {".py", ".yaml"}}
         for root in (tree, other)
     ]
-    names = sorted(both[0].keys() | both[1].keys())
-    return [n for n in names if n not in both[0] or n not in both[1] or _text(both[0][n]) != _text(both[1][n])]
+    names = sorted(files[0].keys() | files[1].keys())
+    return [n for n in names if n not in files[0] or n not in files[1] or _text(files[0][n]) != _text(files[1][n])]
 
 
 def _text(file: Path) -> bytes:
-    return file.read_bytes().replace(b"\r\n", b"\n")  # git on Windows may write either
+    return file.read_bytes().replace(b"\r\n", b"\n")  # git on Windows may convert line ends
 
 
-if __name__ == "__main__":  # worker processes import this file again
+if __name__ == "__main__":  # worker processes import this file
     main(sys.argv[1:])

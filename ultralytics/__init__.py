@@ -1,12 +1,12 @@
 """YOLO object detection with added modules, behind the interface of ultralytics 8.3.0.
 
-Importing this costs nothing: the names below are fetched when they are first asked for.
+Importing the package is cheap: the names below are imported at their first access.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ultralytics.version import __version__
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["YOLO", "__version__", "register", "settings"]
 
-_HOMES = {
+_MODULES = {
     "YOLO": "ultralytics.engine.model",
     "register": "ultralytics.nn.registry",
     "settings": "ultralytics.utils.settings",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
         raise AttributeError(f"module 'ultralytics' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

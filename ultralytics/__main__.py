@@ -1,4 +1,4 @@
-"""`python -m ultralytics ...` is the `yolo` command, for machines where its folder is not on the PATH."""
+"""`python -m ultralytics ...` is the `yolo` command, for systems where the folder of `yolo` is not on the PATH."""
 
 from __future__ import annotations
 

@@ -1,72 +1,99 @@
-"""The `yolo` command: words in, one call of YOLO out.
+"""The `yolo` command: command-line words in, one call of YOLO out.
 
-`yolo [TASK] MODE key=value ...`, the words in any order. A mistake costs one line on stderr and exit code 2, and
-is found before torch is imported; YOLO_DEBUG=1 shows where it came from.
+`yolo [TASK] MODE key=value ...`, the words in any order. A mistake of the user gives one line on stderr and exit code
+2, and is found before torch is imported; YOLO_DEBUG=1 shows the traceback.
 """
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
-import re
 import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from ultralytics.cfg import (
+    DEFAULT_YAML,
+    cfg_help,
+    find_data_yaml,
+    find_model_yaml,
+    get_cfg,
+    join_assignments,
+    load_cfg_file,
+    option,
+    parse_words,
+)
+from ultralytics.cfg.modes import MODES, OFFICIAL_MODES, get_mode
+from ultralytics.cfg.value_types import parse_literal
+from ultralytics.tasks import OFFICIAL_TASKS, TASKS, get_task
 from ultralytics.utils import ROOT
+from ultralytics.utils.checks import system_report
+from ultralytics.utils.settings import DEFAULTS, settings
 from ultralytics.version import __version__
 
-HELP = """\
-Usage: yolo [TASK] MODE key=value ...
-
-  TASK   detect (the only one in this version; may be left out)
-  MODE   train     fit a network to labelled images      needs model= and data=
-         val       measure a trained network             needs model=
-         predict   find objects in images                needs model= and source=
-
-Examples:
+EXAMPLES = """\
   yolo detect train model=yolo11n.yaml data=coco128.yaml epochs=3 imgsz=320
   yolo val model=runs/detect/train/weights/best.pt
   yolo predict model=runs/detect/train/weights/best.pt source=photos/ conf=0.4
-
-Other commands:
-  yolo help [KEY | MODE]    this text; what one option means; what there is to set in a mode
-  yolo cfg, yolo copy-cfg   show all options with their defaults; copy them into default_copy.yaml
-  yolo modules              the added modules and how a model file uses them
-  yolo settings             show lasting settings;  yolo settings reset | datasets_dir=/data
-  yolo checks               which copy of the package, Python, torch and GPU are in use
-  yolo version
-
-With YOLO_DEBUG=1 in the environment an error shows where it comes from.
 """
-PRESENT_TASKS = ("detect",)
-PRESENT_MODES = ("train", "val", "predict")
+COMMANDS_HELP = """\
+  yolo help [KEY | MODE]    this text; one option; the options that apply to a mode
+  yolo cfg, yolo copy-cfg   print all options with their defaults; copy them to default_copy.yaml
+  yolo modules              the added modules and how to use them in a model file
+  yolo settings             print the user settings;  yolo settings reset | datasets_dir=/data
+  yolo checks               versions and paths of the package, Python, torch and the GPU
+  yolo version
+"""
 _DEBUG = "YOLO_DEBUG"
 
 
 class UsageError(ValueError):
-    """The words on the command line do not make a command."""
+    """The words on the command line do not form a valid command."""
 
 
 def entrypoint(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (by itself the process's); the exit code is 0, 2 for a mistake, 130 for Ctrl-C."""
-    words = _joined([str(word) for word in (sys.argv[1:] if argv is None else argv)])
+    """Run a command line.
+
+    Args:
+        argv: the words after `yolo`; None takes those of the process.
+
+    Returns:
+        Exit code: 0, 2 for a mistake of the user, 130 for Ctrl-C, 1 for any other error.
+    """
+    words = join_assignments(map(str, sys.argv[1:] if argv is None else argv))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a Chinese path must not end a run whose output is ASCII
+        sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII console must not fail on a path in Chinese
     try:
         _run(words)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of `yolo cfg | head` has gone
+    except BrokenPipeError:  # `yolo cfg | head` closes the pipe early
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # else Python complains at exit
         return 0
-    except Exception as e:  # noqa: BLE001  # the edge of the process: everything ends as a message
+    except Exception as e:  # noqa: BLE001  # top level of the process: every error is reported as a message
         return _report(e)
     return 0
+
+
+def help_text() -> str:
+    """The text of `yolo help`: tasks, modes, examples, commands."""
+    modes = [
+        f"{mode.name:<9} {mode.summary:<33} requires {' and '.join(f'{key}=' for key in mode.requires)}"
+        for mode in MODES.values()
+    ]
+    return (
+        "Usage: yolo [TASK] MODE key=value ...\n\n"
+        f"  TASK   {', '.join(TASKS)} (optional)\n"
+        f"  MODE   {(chr(10) + ' ' * 9).join(modes)}\n\n"
+        f"Examples:\n{EXAMPLES}\n"
+        f"Other commands:\n{COMMANDS_HELP}\n"
+        f"Set {_DEBUG}=1 in the environment to see the traceback of an error.\n"
+    )
 
 
 def _run(words: list[str]) -> None:
@@ -76,163 +103,107 @@ def _run(words: list[str]) -> None:
     elif first in _COMMANDS:
         _COMMANDS[first](words[1:])
     else:
-        _call(_pairs(words))
+        _call(parse_words(words, _COMMANDS))
 
 
 def _report(e: Exception) -> int:
-    """Print the error and give its exit code; an error that is not the user's shows where it happened."""
+    """Print the error and return its exit code; the traceback is printed unless it is a mistake of the user."""
     if os.environ.get(_DEBUG, "").lower() not in ("", "0", "false"):
         traceback.print_exception(e)
-        return 2 if _is_users(e) else 1
+        return 2 if _is_user_error(e) else 1
     text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
-    if _is_users(e):
+    if _is_user_error(e):
         print(f"yolo: {text}", file=sys.stderr)
         return 2
-    if type(e).__name__ == "OutOfMemoryError":  # torch's, named so because torch may not be imported
-        print(
-            f"yolo: the GPU's memory is full: take a smaller batch= or imgsz=\n{text.splitlines()[0]}", file=sys.stderr
-        )
+    if type(e).__name__ == "OutOfMemoryError":  # torch.OutOfMemoryError, by name because torch may not be imported
+        print(f"yolo: out of GPU memory; reduce batch= or imgsz=\n{text.splitlines()[0]}", file=sys.stderr)
         return 1
     traceback.print_exception(e)
     return 1
 
 
-def _is_users(e: Exception) -> bool:
+def _is_user_error(e: Exception) -> bool:
     if isinstance(e, (OSError, NotImplementedError)):
         return True
-    if isinstance(e, ImportError):  # a package is missing; one of our own files would be a fault of ours
+    if isinstance(e, ImportError):  # a missing package is; a missing module of this package is a bug
         return not (e.name or "").startswith("ultralytics")
     frames = traceback.extract_tb(e.__traceback__)
     raised_here = bool(frames) and Path(frames[-1].filename).is_relative_to(ROOT)
     return isinstance(e, (ValueError, KeyError, RuntimeError)) and raised_here
 
 
-# ------------------------------------------------------------------------------- words -> options -> a call of YOLO
+# ------------------------------------------------------------------------------------------ options -> a call of YOLO
 
 
-def _pairs(words: list[str]) -> dict[str, str]:
-    """Key and text of each word: `epochs=3`, a task, a mode, or the name of a flag."""
-    from ultralytics.cfg import MODES, TASKS, all_options
-
-    pairs: dict[str, str] = {}
-    for word in words:
-        bare = word.removeprefix("--").rstrip(",")
-        key, equals, text = (part.strip() for part in bare.partition("="))
-        if equals:
-            if not key or not text:
-                raise UsageError(f"'{word}' is half a pair; write key=value without blanks, such as epochs=3")
-            pairs[key] = text
-        elif bare in TASKS or bare in MODES:
-            kind = "task" if bare in TASKS else "mode"
-            if pairs.setdefault(kind, bare) != bare:
-                raise UsageError(f"two {kind}s, '{pairs[kind]}' and '{bare}'; one command does one thing")
-        elif bare in all_options() and all_options()[bare].is_flag:
-            pairs[bare] = "True"
-        else:
-            _unknown_word(bare)
-    return pairs
-
-
-def _joined(words: list[str]) -> list[str]:
-    """`epochs = 3`, `epochs= 3` and `epochs =3` become `epochs=3`."""
-    joined: list[str] = []
-    for word in words:
-        if joined and word and (word[0] == "=" or re.fullmatch(r"(--)?\w+=", joined[-1])):
-            joined[-1] += word
-        elif word:
-            joined.append(word)
-    return joined
-
-
-def _unknown_word(word: str) -> NoReturn:
-    from ultralytics.cfg import MODES, TASKS, all_options
-    from ultralytics.cfg.options import word_of
-    from ultralytics.utils.suggest import did_you_mean
-
-    if word in all_options():
-        default = word_of(all_options()[word].default)
-        raise UsageError(f"'{word}' needs a value: {word}={default if default != 'none' else '...'}")
-    suffix = Path(word).suffix.lower()
-    if suffix in (".yaml", ".yml", ".pt", ".safetensors") or Path(word).exists():
-        key = "model" if suffix in (".pt", ".safetensors") else "data or model" if suffix else "source"
-        raise UsageError(f"'{word}' needs a word that says what it is for: {key.split()[0]}={word}")
-    hint = did_you_mean(word, [*MODES, *TASKS, *_COMMANDS, *all_options()]) or "; `yolo help` shows what there is"
-    raise UsageError(f"'{word}' is not a task, mode, command or option{hint}")
-
-
-def _call(pairs: dict[str, str]) -> None:
-    from ultralytics.cfg import find_data_yaml, find_model_yaml, get_cfg, load_cfg_file, parse_option
-
-    given = {key: parse_option(key, text) for key, text in pairs.items()}
-    if file := given.pop("cfg", None):
-        # the file is the ground and the words count more, wherever `cfg=` stands among them
-        given = {key: value for key, value in load_cfg_file(file).items() if value is not None} | given
-    mode, task = given.pop("mode", None), given.pop("task", None)
+def _call(options: dict[str, Any]) -> None:
+    if file := options.pop("cfg", None):
+        # options on the command line override those of the file, regardless of their order
+        options = {key: value for key, value in load_cfg_file(file).items() if value is not None} | options
+    mode, task = options.pop("mode", None), options.pop("task", None)
     _check_mode_and_task(mode, task)
-    get_cfg(given)
-    if isinstance(given.get("resume"), str):
-        given.setdefault("model", given["resume"])
-    _check_needs(mode, given)
-    model = given.pop("model")
-    # slips in names are told at once, not after torch and the network are loaded
+    get_cfg(options)
+    if isinstance(options.get("resume"), str):
+        options.setdefault("model", options["resume"])
+    _check_required(mode, options)
+    model = options.pop("model")
+    # report misspelled names before torch is imported and the model is built
     if model.lower().endswith((".yaml", ".yml")):
         find_model_yaml(model)
-    if isinstance(data := given.get("data"), str):
+    if isinstance(data := options.get("data"), str):
         find_data_yaml(data)
-    _carry_out(mode, model, task, given)
+    _execute(mode, model, task, options)
 
 
-def _carry_out(mode: str, model: str, task: str | None, given: dict[str, Any]) -> None:
-    from ultralytics import YOLO  # seconds of torch, therefore last
+def _execute(mode: str, model: str, task: str | None, options: dict[str, Any]) -> None:
+    from ultralytics import YOLO  # imports torch, which takes seconds; mistakes are reported before that
 
     method = getattr(YOLO(model, task=task), mode)
     if mode == "predict":
-        # people who type want files; streaming keeps one result in memory at a time
-        for _ in method(stream=True, **{"save": True, **given}):
+        # on the command line results are saved by default; streaming keeps one result in memory at a time
+        for _ in method(stream=True, **{"save": True, **options}):
             pass
     else:
-        method(**given)
+        method(**options)
 
 
 def _check_mode_and_task(mode: str | None, task: str | None) -> None:
     if mode is None:
-        raise UsageError(f"no mode given: say what to do, one of {', '.join(PRESENT_MODES)}, as in `yolo train ...`")
-    if mode not in PRESENT_MODES:
-        raise NotImplementedError(f"mode '{mode}' is not part of this version; there are {', '.join(PRESENT_MODES)}")
-    if task is not None and task not in PRESENT_TASKS:
-        raise NotImplementedError(f"task '{task}' is not part of this version; there is {', '.join(PRESENT_TASKS)}")
+        raise UsageError(f"no mode given: expected one of {', '.join(MODES)}, as in `yolo train ...`")
+    get_mode(mode)
+    if task is not None:
+        get_task(task)
 
 
-def _check_needs(mode: str, given: dict[str, Any]) -> None:
-    if not given.get("model"):
-        example = "yolo11n.yaml (a new network)" if mode == "train" else "runs/detect/train/weights/best.pt"
-        resume = " (to resume a run: resume=runs/detect/train/weights/last.pt)" if given.get("resume") else ""
-        raise UsageError(f"{mode} needs a model: write model={example}{resume}")
-    if mode == "predict" and given.get("source") is None:
-        raise UsageError(
-            "predict needs a source: write source=photo.jpg, a folder, or a pattern such as 'photos/*.jpg'"
-        )
-    if mode == "train" and not given.get("data") and not given.get("resume"):
-        raise UsageError("train needs a dataset file: write data=coco128.yaml, or the path of your own")
+def _check_required(mode: str, options: dict[str, Any]) -> None:
+    resume = options.get("resume")
+    for key in get_mode(mode).requires:
+        if options.get(key) is None and not (key == "data" and resume):
+            raise UsageError(f"{mode} requires {key}=: write {_example(key, mode, bool(resume))}")
+
+
+def _example(key: str, mode: str, resume: bool) -> str:
+    if key == "source":
+        return "source=photo.jpg, a folder, or a pattern such as 'photos/*.jpg'"
+    if key == "data":
+        return "data=coco128.yaml, or the path of your dataset file"
+    if resume:
+        return "resume=runs/detect/train/weights/last.pt to resume a run"
+    return "model=" + ("yolo11n.yaml for a new model" if mode == "train" else "runs/detect/train/weights/best.pt")
 
 
 # ----------------------------------------------------------------------------------------------------- other commands
 
 
 def _help(words: list[str]) -> None:
-    from ultralytics.cfg import MODES, TASKS, cfg_help, option
-
-    bare = [word.lstrip("-").split("=")[0] for word in words]
-    # `val` is a mode and an option: the mode is the likelier question
-    asked = next((word for word in bare if word in MODES), bare[0] if bare else "")
-    if asked in MODES:
-        print(f"Options that work in {asked}, as key=default:\n\n{cfg_help(asked)}")
-    elif asked and asked not in (*_COMMANDS, *TASKS):
-        one = option(asked)
-        places = ", ".join("/".join(filter(None, place)) for place in one.where)
-        print(f"{one.line()}\nworks in: {places}")
+    names = [word.lstrip("-").split("=")[0] for word in words]
+    # `val` is a mode and an option: help on the mode is what is usually needed
+    topic = next((name for name in names if name in OFFICIAL_MODES), names[0] if names else "")
+    if topic in OFFICIAL_MODES:
+        print(f"Options that apply to {topic}, as key=default:\n\n{cfg_help(topic)}")
+    elif topic and topic not in (*_COMMANDS, *OFFICIAL_TASKS):
+        print(f"{option(topic).line()}\napplies to: {option(topic).scope_text()}")
     else:
-        print(HELP, end="")
+        print(help_text(), end="")
 
 
 def _version(_words: list[str]) -> None:
@@ -240,33 +211,28 @@ def _version(_words: list[str]) -> None:
 
 
 def _cfg(_words: list[str]) -> None:
-    from ultralytics.cfg import DEFAULT_YAML
-
     print(DEFAULT_YAML.read_text(encoding="utf-8"), end="")
 
 
 def _copy_cfg(_words: list[str]) -> None:
-    from ultralytics.cfg import DEFAULT_YAML
-
     target = Path.cwd() / "default_copy.yaml"
     if target.exists():
-        raise UsageError(f"{target} exists already; delete it, or use it: yolo train cfg={target.name} ...")
+        raise UsageError(f"{target} already exists; delete it, or use it: yolo train cfg={target.name} ...")
     shutil.copyfile(DEFAULT_YAML, target)
-    print(f"{target}\nChange it and use it with: yolo train cfg={target.name} model=yolo11n.yaml data=coco128.yaml")
+    print(f"{target}\nEdit it and use it with: yolo train cfg={target.name} model=yolo11n.yaml data=coco128.yaml")
 
 
 def _settings(words: list[str]) -> None:
-    from ultralytics.cfg.options import literal
-    from ultralytics.utils.settings import DEFAULTS, settings
-
     if [word.lower() for word in words] == ["reset"]:
         settings.reset()
     elif words:
         pairs = [word.partition("=") for word in words]
         if wrong := next((key for key, equals, _ in pairs if not equals), None):
-            raise UsageError(f"'{wrong}': write `yolo settings key=value`, or `yolo settings reset`")
-        settings.update({key: literal(text) if isinstance(DEFAULTS.get(key), bool) else text for key, _, text in pairs})
-    print(settings.file if settings.file.is_file() else f"{settings.file} (not written yet)")
+            raise UsageError(f"'{wrong}': expected `yolo settings key=value` or `yolo settings reset`")
+        settings.update(
+            {key: parse_literal(text) if isinstance(DEFAULTS.get(key), bool) else text for key, _, text in pairs}
+        )
+    print(settings.file if settings.file.is_file() else f"{settings.file} (does not exist yet)")
     for key, value in settings.items():
         print(f"  {key}={value}")
     for problem in settings.problems:
@@ -274,33 +240,33 @@ def _settings(words: list[str]) -> None:
 
 
 def _checks(_words: list[str]) -> None:
-    from ultralytics.utils.checks import system_report
-
     print(system_report())
+    try:
+        from ultralytics.nn.ops import backends  # imports torch
+    except ImportError:
+        return  # the report says what is missing
+    print(backends.report())
 
 
 def _modules(_words: list[str]) -> None:
-    import inspect
-
-    from ultralytics.nn.registry import Entry, registered
+    from ultralytics.nn.registry import Entry, registered  # imports torch
 
     by_class: dict[type, list[Entry]] = {}
     for entry in registered().values():
         by_class.setdefault(entry.cls, []).append(entry)
-    print("Modules that a model file may name beside the standard ones, as rows [from, repeats, module, args].")
+    print("Added modules for model files, used in rows [from, repeats, module, args] like the standard modules.")
     for cls, entries in by_class.items():
-        names = ", also ".join(entry.name for entry in entries)
-        takes = ", ".join(entries[0].signature)
-        print(f"\n{names}\n  class      {cls.__name__}{_plain_signature(inspect.signature(cls))}")
-        print(f"  gets       {takes}")
+        print(f"\n{', also '.join(entry.name for entry in entries)}")
+        print(f"  class      {cls.__name__}{_without_annotations(inspect.signature(cls))}")
+        print(f"  arguments  {', '.join(entries[0].signature)}")
         for label, text in (("row", entries[0].usage), ("paper", entries[0].paper)):
             if text:
                 print(f"  {label:<10} {text}")
-    print("\nc1: channels in, c2: the row's first argument, scaled, n: repeats, scaled, *args: its other arguments.")
+    print("\nc1: input channels, c2: first argument of the row (scaled), n: repeats (scaled), *args: the others.")
 
 
-def _plain_signature(signature: Any) -> str:
-    """Names and defaults without the annotations, which are for readers of the source."""
+def _without_annotations(signature: inspect.Signature) -> str:
+    """Names and defaults of the parameters."""
     parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return str(signature.replace(parameters=parameters, return_annotation=signature.empty))
 

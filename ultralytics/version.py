@@ -1,4 +1,4 @@
-"""The version of this distribution; setup.py reads the line below, so it stays a plain assignment."""
+"""The version of this distribution; setup.py reads the assignment below as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts of benchmarks/ import each other as they lie side by side there; so do their tests."""
+"""Puts benchmarks/ on the import path: its scripts import each other by file name, and so do their tests."""
 
 import sys
 from pathlib import Path
@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 
 @pytest.fixture(autouse=True)
-def _same_log_level():
-    """The script quietens the log; other tests read it."""
+def _restore_log_level():
+    """The script raises the log level; other tests read the log."""
     level = LOGGER.level
     yield
     LOGGER.setLevel(level)

@@ -1,4 +1,4 @@
-"""The benchmark script runs from end to end, prints a line for every side, and no figure for what was not measured."""
+"""The benchmark script runs to the end, prints a row per implementation, and no figure for what was not measured."""
 
 import mmap
 import os
@@ -47,8 +47,8 @@ def _cells(text, start):
 
 def test_everything_runs_on_a_cpu_and_claims_no_time():
     text = _script(
-        *"--tables operators steps --limits --only dlka acmix akconv net-akconv".split(),  # noqa: SIM905
-        *"--sides kernel pytorch sdpa natten literal".split(),  # noqa: SIM905
+        *"--tables operators steps --roofline --only dlka acmix akconv net-akconv".split(),  # noqa: SIM905
+        *"--implementations kernel pytorch sdpa natten baseline".split(),  # noqa: SIM905
     )
     assert HEADING.search(text)
     assert re.search(r"torchvision \S+, triton .*, Python 3\.\d+\.\d+, \d{4}-\d\d-\d\d", text)
@@ -56,10 +56,10 @@ def test_everything_runs_on_a_cpu_and_claims_no_time():
     rows = _cells(text, "| tiny ")
     found = {(row[0], row[1]): row[2:] for row in rows if not row[1].startswith("forward")}
     deform, attention, sampling = map(str, operators.cases("tiny"))
-    assert [name for case, name in found if case == deform] == ["Triton kernel", "ours in PyTorch", "torchvision"]
-    assert [name for case, name in found if case == sampling] == ["Triton kernel", "ours in PyTorch", "four gathers"]
+    assert [name for case, name in found if case == deform] == ["Triton kernel", "PyTorch", "torchvision"]
+    assert [name for case, name in found if case == sampling] == ["Triton kernel", "PyTorch", "four gathers"]
     of_attention = [name for case, name in found if case == attention]
-    assert of_attention == ["Triton kernel", "ours in PyTorch", "SDPA, whole map", "NATTEN", "unfold"]
+    assert of_attention == ["Triton kernel", "PyTorch", "SDPA, whole map", "NATTEN", "unfold"]
     for (_, name), cells in found.items():
         if name in ("Triton kernel", "NATTEN"):  # there or not: never a figure
             assert cells[0] == "ran" or cells[0].startswith("not available: ")
@@ -92,29 +92,29 @@ def test_blocks_and_networks_on_a_cpu(monkeypatch, capsys):
         args = addmodules.options()
         processes.append(args.peak)
         assert abs(addmodules.peak_bytes(*args.peak, args.dtype[0], args)) < 1 << 30
-        return SimpleNamespace(stdout=f"{(2 if args.peak[1] == 'ours' else 5) << 20}\n")
+        return SimpleNamespace(stdout=f"{(2 if args.peak[1] == 'module' else 5) << 20}\n")
 
     monkeypatch.setattr(addmodules, "subprocess", SimpleNamespace(run=process))
-    monkeypatch.setattr(sys, "argv", ["", "--only", "akconv", "net-akconv", "--repeat", "1", "--limits"])
+    monkeypatch.setattr(sys, "argv", ["", "--only", "akconv", "net-akconv", "--repeat", "1", "--roofline"])
     addmodules.main()
     text = capsys.readouterr().out
-    assert processes == [["akconv", "ours"], ["akconv", "literal"]]
-    time = r" +ours +\d+\.\d ms   literal +\d+\.\d ms +\d+\.\d×  \(asked \w+×; spread ±\d+ %\)"
+    assert processes == [["akconv", "module"], ["akconv", "baseline"]]
+    time = r" +module +\d+\.\d ms   baseline +\d+\.\d ms +\d+\.\d×  \(target \w+×; spread ±\d+ %\)"
     block, _, net = text[text.index("\nAKConv of") :].partition(
         "\nyolov8n-AKConv.yaml, one training step, (1, 3, 64, 64)\n"
     )
-    assert re.search(rf"  forward{time}\n +must: .*\n  forward \+ backward{time}\n +must: ", block)
+    assert re.search(rf"  forward{time}\n +work: .*\n  forward \+ backward{time}\n +work: ", block)
     assert re.search(
-        r"must: 0\.0\d+ MB, 0\.0\d+ M multiply-adds; at least \d+\.\d ms \(\w+\); ours reach \d+% of", block
+        r"work: 0\.0\d+ MB, 0\.0\d+ M multiply-adds; at least \d+\.\d ms \(\w+\); the module reaches \d+% of", block
     )
-    assert "  peak memory         ours       2.0 MB   literal       5.0 MB   1/2.5  (asked 1/3)" in block
-    assert re.search(rf"^  forward \+ backward{time}   plain base \d+\.\d ms: \d+\.\d\d×\n", net)
+    assert "  peak memory         module       2.0 MB   baseline       5.0 MB   1/2.5  (target 1/3)" in block
+    assert re.search(rf"^  forward \+ backward{time}   plain \d+\.\d ms: \d+\.\d\d×\n", net)
 
 
 @pytest.mark.slow
 def test_torch_compile_runs_on_a_cpu():
-    rows = _cells(_script("--tables", "operators", "--sides", "compiled", "literal"), "| tiny ")
-    compiled = [row[2:] for row in rows if row[1] == "ours, torch.compile"]
+    rows = _cells(_script("--tables", "operators", "--implementations", "compiled", "baseline"), "| tiny ")
+    compiled = [row[2:] for row in rows if row[1] == "torch.compile"]
     assert len(compiled) == 3
     assert all(row[:6] == ["ran"] * 6 and float(row[6]) < 1e-4 for row in compiled)
 
@@ -123,7 +123,7 @@ def test_torch_compile_runs_on_a_cpu():
     ("options", "message"),
     [
         (["--clock", "cpu", "--device", "cuda"], "says nothing about a GPU"),
-        (["--shapes", "tiny", "n"], "name it alone"),
+        (["--shapes", "tiny", "n"], "give it alone"),
         (["--dtype", "float64"], "invalid choice"),
     ],
 )
@@ -143,11 +143,11 @@ def test_without_a_gpu_cuda_is_refused(monkeypatch, capsys):
     assert "finds no usable GPU" in capsys.readouterr().err
 
 
-# ---- a GPU run, on a GPU that is made up -----------------------------------------------------------------------------
+# ---- a GPU run, on a GPU that is a fake -----------------------------------------------------------------------------
 
 
 class _OnCpu(TorchFunctionMode):
-    """Tensors that are asked for on "cuda" are made on the CPU."""
+    """Tensors that are target for on "cuda" are made on the CPU."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         def here(value):
@@ -159,7 +159,7 @@ class _OnCpu(TorchFunctionMode):
 
 
 class _Event:
-    now = 0.0  # milliseconds that the made-up GPU has worked
+    now = 0.0  # milliseconds that the fake GPU has worked
 
     def __init__(self, enable_timing):
         assert enable_timing
@@ -177,7 +177,7 @@ class _Event:
 
 
 @pytest.fixture
-def made_up_gpu(monkeypatch):
+def fake_gpu(monkeypatch):
     """torch.cuda of a GPU on which everything takes half a millisecond and three megabytes."""
     import torch._dynamo  # an optimiser loads it, and in torch 2.4 it looks what kind of class Event is
 
@@ -222,26 +222,28 @@ def _gpu_run(monkeypatch, capsys, options):
     return capsys.readouterr().out
 
 
-def test_blocks_and_operators_of_a_gpu_run(made_up_gpu, monkeypatch, capsys):
+def test_blocks_and_operators_of_a_gpu_run(fake_gpu, monkeypatch, capsys):
     monkeypatch.setattr(implementations, "why_no_kernel", lambda x: "there is none")
     text = _gpu_run(
-        monkeypatch, capsys, "--limits --only akconv --shapes n --dtype float32 bfloat16 --sides kernel pytorch literal"
+        monkeypatch,
+        capsys,
+        "--roofline --only akconv --shapes n --dtype float32 bfloat16 --implementations kernel pytorch baseline",
     )
     assert len(HEADING.findall(text)) == 2 and "TF32 products False" in text and "at best: copy " in text
-    assert text.count("forward             ours       0.5 ms   literal       0.5 ms      1.0×  (spread ±0 %)") == 2
-    assert text.count("peak memory         ours       3.0 MB   literal       3.0 MB   1/1.0") == 2
-    assert text.count("must: ") == 4
+    assert text.count("forward             module       0.5 ms   baseline       0.5 ms      1.0×  (spread ±0 %)") == 2
+    assert text.count("peak memory         module       3.0 MB   baseline       3.0 MB   1/1.0") == 2
+    assert text.count("work: ") == 4
     case = "n P5 1×2×10×10 → 4, N=3, stride 2"
     assert text.count(f"| {case} | Triton kernel | not available: there is none | | | | | | |") == 2
-    assert text.count(f"| {case} | ours in PyTorch | 0.500 ±0 % | 1.00× | 0.500 ±0 % | 1.00× | 3.0 | 1/1.0 | ") == 2
-    assert text.count("found: not measured") == 2
-    assert "Training step" not in text  # no network was asked for
+    assert text.count(f"| {case} | PyTorch | 0.500 ±0 % | 1.00× | 0.500 ±0 % | 1.00× | 3.0 | 1/1.0 | ") == 2
+    assert text.count("measured: nothing") == 2
+    assert "Training step" not in text  # no network was target for
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")  # so says autocast
-def test_steps_of_a_gpu_run(made_up_gpu, monkeypatch, capsys):
+def test_steps_of_a_gpu_run(fake_gpu, monkeypatch, capsys):
     monkeypatch.setattr(training, "why_no_kernel", lambda device: "there is none")
-    text = _gpu_run(monkeypatch, capsys, "--tables steps --only net-akconv --repeat 1 --sides kernel pytorch")
+    text = _gpu_run(monkeypatch, capsys, "--tables steps --only net-akconv --repeat 1 --implementations kernel pytorch")
     steps = {tuple(row[:3]): row[3:] for row in _cells(text, "| yolov8n")}
     assert len(steps) == 6 and "64 px, batch 1, mixed precision" in text
     assert steps["yolov8n.yaml", "", "yes"] == ["0.500 ±0 %", "", "", "3"]
@@ -250,24 +252,24 @@ def test_steps_of_a_gpu_run(made_up_gpu, monkeypatch, capsys):
 
 
 NO_MEMORY = "failed: OutOfMemoryError: CUDA out of memory. Tried to allocate 9 GiB"
-SMALL_RUN = "--shapes n --dtype float32 --repeat 1 --sides pytorch literal"
+SMALL_RUN = "--shapes n --dtype float32 --repeat 1 --implementations pytorch baseline"
 
 
 def _too_large(*_):
     raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
 
-def test_a_side_that_does_not_fit_into_memory_does_not_end_a_gpu_run(made_up_gpu, monkeypatch, capsys):
+def test_an_implementation_that_does_not_fit_into_memory_does_not_end_a_gpu_run(fake_gpu, monkeypatch, capsys):
     monkeypatch.setattr(baselines, "four_gathers", _too_large)
     monkeypatch.setattr(operators, "four_gathers", _too_large)
     text = _gpu_run(monkeypatch, capsys, f"{SMALL_RUN} --only akconv --tables blocks operators")
     assert f"AKConv\n  akconv {NO_MEMORY}\n" in text
-    ours, gathers = _cells(text, "| n P5 1×2×10×10 → 4")
+    pytorch, gathers = _cells(text, "| n P5 1×2×10×10 → 4")
     assert gathers[1:3] == ["four gathers", NO_MEMORY]
-    assert ours[1:] == ["ours in PyTorch", "0.500 ±0 %", "–", "0.500 ±0 %", "–", "3.0", "–", "–"]
+    assert pytorch[1:] == ["PyTorch", "0.500 ±0 %", "–", "0.500 ±0 %", "–", "3.0", "–", "–"]
 
 
-def test_a_side_that_does_not_fit_beside_the_others_does_not_end_a_gpu_run(made_up_gpu, monkeypatch, capsys):
+def test_an_implementation_that_does_not_fit_beside_the_others_does_not_end_a_gpu_run(fake_gpu, monkeypatch, capsys):
     calls, unfolded = [], operators.unfolded_attention
 
     def fits_alone(*given):
@@ -276,13 +278,13 @@ def test_a_side_that_does_not_fit_beside_the_others_does_not_end_a_gpu_run(made_
 
     monkeypatch.setattr(operators, "unfolded_attention", fits_alone)
     text = _gpu_run(monkeypatch, capsys, f"{SMALL_RUN} --only acmix --tables operators")
-    ours, unfold = _cells(text, "| n P5 1×4×5×5 ")
+    pytorch, unfold = _cells(text, "| n P5 1×4×5×5 ")
     assert len(calls) == 5 and unfold[1:3] == ["unfold", NO_MEMORY]
-    assert ours[2:8] == ["0.500 ±0 %", "–", "0.500 ±0 %", "–", "3.0", "–"] and float(ours[8]) < 1e-4
+    assert pytorch[2:8] == ["0.500 ±0 %", "–", "0.500 ±0 %", "–", "3.0", "–"] and float(pytorch[8]) < 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")  # so says autocast
-def test_a_network_that_does_not_fit_does_not_end_a_gpu_run(made_up_gpu, monkeypatch, capsys):
+def test_a_network_that_does_not_fit_does_not_end_a_gpu_run(fake_gpu, monkeypatch, capsys):
     make_step = training.make_step
     monkeypatch.setattr(
         training, "make_step", lambda net, *a: (_too_large if net == training.BASE else make_step)(net, *a)
@@ -291,7 +293,7 @@ def test_a_network_that_does_not_fit_does_not_end_a_gpu_run(made_up_gpu, monkeyp
     assert [row[3:] for row in steps] == [[NO_MEMORY], ["0.500 ±0 %", "–", "1.15", "3"]] * 2
 
 
-def test_the_timer_overwrites_the_cache_before_it_starts(made_up_gpu, monkeypatch):
+def test_the_timer_overwrites_the_cache_before_it_starts(fake_gpu, monkeypatch):
     order = []
     monkeypatch.setattr(_Event, "record", lambda self: order.append("event") or setattr(self, "at", len(order)))
     with _OnCpu():
@@ -301,8 +303,8 @@ def test_the_timer_overwrites_the_cache_before_it_starts(made_up_gpu, monkeypatc
     assert order == ["flush", "event", "work", "event"]
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_determinism_lasts_for_the_block(wanted, monkeypatch):
+@pytest.mark.parametrize("enabled", [True, False])
+def test_determinism_lasts_for_the_block(enabled, monkeypatch):
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
 
     def now():
@@ -310,13 +312,13 @@ def test_determinism_lasts_for_the_block(wanted, monkeypatch):
         return torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic, filled
 
     before = now()
-    with pytest.raises(KeyError), measure.determinism(wanted):
-        assert now() == (wanted, wanted, False)  # as in the trainer
+    with pytest.raises(KeyError), measure.determinism(enabled):
+        assert now() == (enabled, enabled, False)  # as in the trainer
         raise KeyError
     assert now() == before
 
 
-def test_sides_take_turns_after_a_warm_up():
+def test_calls_take_turns_after_a_warm_up():
     order = []
     works = {name: lambda name=name: order.append(name) for name in "ab"}
     taken = measure.Timer("cpu", clock="cpu").in_turns(works, 2)

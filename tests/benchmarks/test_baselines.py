@@ -1,10 +1,10 @@
-"""The literal twins compute what our modules compute, or the comparison would mean nothing."""
+"""The baselines compute the same results as this package's modules, so that comparing their times is fair."""
 
 import copy
 
 import pytest
 import torch
-from baselines import LiteralAKConv, literal, torchvision_deform
+from baselines import BaselineAKConv, baseline, torchvision_deform
 
 from ultralytics.nn.Addmodules.acmix import ACmix
 from ultralytics.nn.Addmodules.akconv import AKConv
@@ -18,7 +18,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_twins_agree_in_output_and_gradients(name):
+def test_output_and_gradients_equal_the_modules(name):
     torch.manual_seed(0)
     m = BLOCKS[name]().double()
     if name == "akconv":
@@ -27,8 +27,8 @@ def test_twins_agree_in_output_and_gradients(name):
     out = m(x)
     parameters = dict(m.named_parameters())
     grads = torch.autograd.grad(out.square().sum(), (x, *parameters.values()), allow_unused=True)
-    twin = literal(copy.deepcopy(m))
-    expected = twin(x)
+    replaced = baseline(copy.deepcopy(m))
+    expected = replaced(x)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-9)
     (grad_x,) = torch.autograd.grad(expected.square().sum(), x)
     torch.testing.assert_close(grads[0], grad_x, rtol=1e-8, atol=1e-8)
@@ -38,16 +38,16 @@ def test_a_network_keeps_its_layers_and_weights():
     m = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), AKConv(3, 4, 3))
     m[1].i, m[1].f = 7, -1
     weight = m[1].conv[0].weight
-    twin = literal(m)
-    assert isinstance(twin[1], LiteralAKConv)
-    assert (twin[1].i, twin[1].f) == (7, -1)
-    assert twin[1].conv[0].weight is weight
+    replaced = baseline(m)
+    assert isinstance(replaced[1], BaselineAKConv)
+    assert (replaced[1].i, replaced[1].f) == (7, -1)
+    assert replaced[1].conv[0].weight is weight
 
 
-def test_torchvisions_operator_takes_half_types():
+def test_torchvisions_operator_accepts_bfloat16():
     torch.manual_seed(0)
     x, offset, weight = torch.randn(1, 2, 4, 4), torch.randn(1, 18, 4, 4), torch.randn(2, 1, 3, 3)
     values = [t.bfloat16() for t in (x, offset, weight)]
-    found = torchvision_deform(*values, 1, 1, 1)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found, torchvision_deform(*(v.float() for v in values), 1, 1, 1).bfloat16())
+    result = torchvision_deform(*values, 1, 1, 1)
+    assert result.dtype == torch.bfloat16
+    torch.testing.assert_close(result, torchvision_deform(*(v.float() for v in values), 1, 1, 1).bfloat16())

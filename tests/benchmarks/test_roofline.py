@@ -1,4 +1,4 @@
-"""What the operators must move and compute: counts done by hand, and those that the modules make themselves."""
+"""Bytes and multiply-adds of the operators, against counts by hand and those of the modules."""
 
 import pytest
 import roofline
@@ -23,9 +23,9 @@ COUNTED = [
 ]
 
 
-@pytest.mark.parametrize(("found", "by_hand"), COUNTED, ids=["deformable", "sampled", "attention", "convolution"])
-def test_counts_of_an_operator(found, by_hand):
-    assert found == by_hand
+@pytest.mark.parametrize(("operator", "by_hand"), COUNTED, ids=["deformable", "sampled", "attention", "convolution"])
+def test_counts_of_an_operator(operator, by_hand):
+    assert operator == by_hand
 
 
 def test_forward_touches_everything_once_and_backward_writes_the_gradients_too():
@@ -38,16 +38,16 @@ def test_forward_touches_everything_once_and_backward_writes_the_gradients_too()
 
 
 @pytest.mark.parametrize(
-    ("m", "channels", "beside"),
+    ("m", "channels", "not_counted"),
     [
-        (AKConv(6, 4, 5), 6, 2 * 35 * 4 * 4),  # four a value for the normalisation, which rides along here
-        (ACmix(8, 8, 5, 2), 8, 35 * 2 * 4),  # the position map, the same for all images, which rides along too
+        (AKConv(6, 4, 5), 6, 2 * 35 * 4 * 4),  # normalization, four per value
+        (ACmix(8, 8, 5, 2), 8, 35 * 2 * 4),  # the position map, the same for all images
     ],
 )
-def test_blocks_are_counted_as_the_modules_count_themselves(m, channels, beside):
+def test_blocks_are_counted_as_the_modules_count_themselves(m, channels, not_counted):
     shape = (2, channels, 5, 7)
     out = tuple(m(torch.zeros(shape)).shape)
-    assert roofline.total(roofline.block(m, shape), 4, False).multiply_adds == m.multiply_adds(shape, out) - beside
+    assert roofline.total(roofline.block(m, shape), 4, False).multiply_adds == m.multiply_adds(shape, out) - not_counted
 
 
 def test_dlka_is_counted_as_its_two_convolutions_and_three_projections():
@@ -57,8 +57,8 @@ def test_dlka_is_counted_as_its_two_convolutions_and_three_projections():
     assert roofline.total(roofline.block(m, shape), 4, False).multiply_adds == expected
 
 
-def test_what_nobody_counted_is_refused():
-    with pytest.raises(TypeError, match="Conv2d"):
+def test_an_unknown_module_is_an_error():
+    with pytest.raises(TypeError, match="Conv2d is not counted"):
         roofline.block(nn.Conv2d(1, 1, 1), (1, 1, 2, 2))
 
 
@@ -67,7 +67,7 @@ def test_what_nobody_counted_is_refused():
     [
         (Work(200, 80, 10), torch.float32, 8.0, "products"),
         (Work(300, 80, 10), torch.bfloat16, 3.0, "bytes"),
-        (Work(300, 80, 50), torch.bfloat16, 5.0, "interpolation"),  # which knows no faster type
+        (Work(300, 80, 50), torch.bfloat16, 5.0, "interpolation"),  # which has no faster dtype
     ],
 )
 def test_the_slowest_of_three_sets_the_limit(work, dtype, seconds, what):
@@ -75,7 +75,7 @@ def test_the_slowest_of_three_sets_the_limit(work, dtype, seconds, what):
     assert rates.least(work, dtype) == (seconds, what)
 
 
-def test_rates_are_measured_in_every_dtype_asked_for_and_float32():
+def test_rates_are_measured_in_every_dtype_target_for_and_float32():
     rates = roofline.measure_rates(Timer("cpu"), [torch.bfloat16], 2, tiny=True)
     assert set(rates.products) == {torch.float32, torch.bfloat16}
     assert rates.bytes > 0 and min(rates.products.values()) > 0

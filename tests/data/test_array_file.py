@@ -57,7 +57,7 @@ def test_damage_is_noticed(file, damage):
 
 
 def test_other_version(file):
-    with pytest.raises(ArrayFileError, match=r"version 1 .* wanted 2"):
+    with pytest.raises(ArrayFileError, match=r"version 1 .* expected 2"):
         load_arrays(file, "2")
     with pytest.raises(FileNotFoundError):
         load_arrays(file.with_name("no"), "1")

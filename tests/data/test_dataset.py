@@ -10,8 +10,10 @@ import torch
 from test_augment import OFF, fingerprint
 from toy_dataset import make_dataset, write_label
 
-from ultralytics.data import dataset as module
-from ultralytics.data.dataset import PARTNERS, Ticket, YOLODataset
+from ultralytics.data import image_cache
+from ultralytics.data.augment import NUM_MIX
+from ultralytics.data.base import SampleSpec
+from ultralytics.data.dataset import YOLODataset, rect_batches
 from ultralytics.data.dataset_config import DatasetError, check_det_dataset
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "official.json").read_text())
@@ -37,14 +39,14 @@ def test_facts(toy):
 
 
 def test_validation_equals_the_official_package(coco128):
-    """Pictures bit by bit; boxes too, but for the half pixel by which 8.3.0 misplaces them where the grey is odd."""
+    """Images bit by bit; boxes too, except for the half pixel by which 8.3.0 shifts them where the padding is odd."""
     data = check_det_dataset(coco128 / "coco128.yaml")
     dataset = YOLODataset(data["val"], data=data, imgsz=160, rect=True, pad=0.5)
-    where = {Path(name).name: i for i, name in enumerate(dataset.im_files)}
+    index_of = {Path(name).name: i for i, name in enumerate(dataset.im_files)}
     exact = others = 0
     for name, official in GOLDEN["validation"].items():
-        sample = dataset[where[name]]
-        if list(sample["img"].shape) != official["image"][0]:  # pictures of one aspect may be sorted into another batch
+        sample = dataset[index_of[name]]
+        if list(sample["img"].shape) != official["image"][0]:  # images of one aspect may be sorted into another batch
             others += 1
             continue
         assert fingerprint(sample["img"].numpy()) == official["image"]
@@ -62,20 +64,16 @@ def test_validation_equals_the_official_package(coco128):
     ("shapes", "pad", "expected"),
     [
         ([(64, 64)] * 3, 0.0, (64, 64)),
-        ([(64, 64)] * 3, 0.5, (96, 96)),  # 8.3.0 validates square pictures larger, too
+        ([(64, 64)] * 3, 0.5, (96, 96)),  # 8.3.0 validates square images larger, too
         ([(48, 64), (40, 64)], 0.0, (64, 64)),
         ([(30, 64), (32, 64)], 0.0, (32, 64)),
         ([(64, 30), (64, 20)], 0.0, (64, 32)),
         ([(64, 30), (30, 64)], 0.0, (64, 64)),
     ],
 )
-def test_rect_shapes(shapes, pad, expected, toy):
-    dataset = make(toy)
-    dataset.table.shapes.setflags(write=False)
-    dataset.table.shapes = np.resize(np.array(shapes, np.int32), (6, 2))
-    dataset.batch_size, dataset.rows = 6, np.arange(6)
-    dataset._sort_into_batches(pad)
-    assert dataset.batch_shapes.tolist() == [list(expected)]
+def test_rect_shapes(shapes, pad, expected):
+    _, batch_shapes = rect_batches(np.array(shapes), 6, imgsz=64, stride=32, pad=pad)
+    assert batch_shapes.tolist() == [list(expected)]
 
 
 def test_rect_batches_are_of_like_shape(toy):
@@ -135,19 +133,19 @@ def test_train_sample_and_batch(toy):
     assert torch.equal(batch["img"][2], samples[2]["img"])
 
 
-def test_a_batch_without_objects(toy):
+def test_a_batch_without_instances(toy):
     dataset = make(toy, classes=[1])
     batch = YOLODataset.collate_fn([dataset[0], dataset[2]])
     assert (batch["cls"].shape, batch["bboxes"].shape, batch["batch_idx"].shape) == ((0, 1), (0, 4), (0,))
 
 
-def test_a_ticket_says_it_all(toy):
+def test_a_spec_decides_everything(toy):
     dataset, other = make(toy, augment=True), make(toy, augment=True)
-    ticket = Ticket(3, 0, 77, tuple((i % 6, i % 6) for i in range(PARTNERS)))
-    other[0], other[5]  # what went before has no influence
-    assert torch.equal(dataset[ticket]["img"], other[ticket]["img"])
-    assert torch.equal(dataset[ticket]["bboxes"], other[ticket]["bboxes"])
-    assert not torch.equal(dataset[ticket]["img"], dataset[ticket._replace(seed=78)]["img"])
+    spec = SampleSpec(3, 0, 77, tuple((i % 6, i % 6) for i in range(NUM_MIX)))
+    other[0], other[5]  # earlier samples have no influence
+    assert torch.equal(dataset[spec]["img"], other[spec]["img"])
+    assert torch.equal(dataset[spec]["bboxes"], other[spec]["bboxes"])
+    assert not torch.equal(dataset[spec]["img"], dataset[spec._replace(seed=78)]["img"])
 
 
 def test_plain_indices_follow_numpys_seed(toy):
@@ -171,48 +169,48 @@ def test_close_mosaic(toy):
 
 
 def test_boxes_are_where_the_letterbox_puts_them(toy):
-    sample = make(toy)[3]  # 40 x 64 in 64 x 64: 12 rows of grey above
+    sample = make(toy)[3]  # 40 x 64 in 64 x 64: 12 rows of padding above
     assert sample["ratio_pad"] == ((1.0, 1.0), (0, 12))
     assert np.allclose(sample["bboxes"][1], [0.25, (0.3 * 40 + 12) / 64, 0.2, 0.2 * 40 / 64])
     assert (sample["img"][:, :12] == 114).all()
 
 
 @pytest.mark.parametrize("cache", [False, True, "ram", "disk"])
-def test_cached_pictures_are_the_same(toy, cache):
+def test_cached_images_are_the_same(toy, cache):
     dataset = make(toy, cache=cache)
     first, again = dataset[1]["img"], dataset[1]["img"]
-    assert dataset.store.get(1, 1) is not None
+    assert dataset.images.store.get(1, 1) is not None
     assert torch.equal(first, again)
     if cache == "disk":
         later = make(toy, cache="disk")
-        assert later.store.get(1, 1) is not None
+        assert later.images.store.get(1, 1) is not None
         assert torch.equal(later[1]["img"], first)
 
 
 def test_too_little_memory_means_no_store(toy, monkeypatch):
-    monkeypatch.setattr(module, "available_memory", lambda: 1000)
+    monkeypatch.setattr(image_cache, "available_memory", lambda: 1000)
     dataset = make(toy, cache="ram")
-    assert dataset.store is None
+    assert dataset.images.store is None
     assert dataset[0]["img"].shape == (3, 64, 64)
 
 
 def test_window_of_a_large_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "STORE_BYTES", 0)
-    monkeypatch.setattr(module, "WINDOW_BATCHES", 8)
-    monkeypatch.setattr(module, "_TOUCH", 2)
+    monkeypatch.setattr(image_cache, "STORE_BYTES", 0)
+    monkeypatch.setattr(image_cache, "WINDOW_BATCHES", 8)
+    monkeypatch.setattr(image_cache, "WINDOW_MARGIN", 2)
     dataset = make(make_dataset(tmp_path, n=20), augment=True, batch_size=2)
-    assert len(dataset.store) == 16
-    assert dataset.partner_window(0) == (0, 8)  # of 16 kept, 4 on each side may be in the hands of other workers
-    assert dataset.partner_window(19) == (4, 12)
-    assert make(tmp_path / "data.yaml", batch_size=2).store is None  # validation looks at each picture once
-    ticket = Ticket(7, 18, 1, tuple((i, i + 4) for i in range(PARTNERS)))
-    one = dataset[ticket]["img"]
-    assert dataset.store.get(18 % 16, 7) is not None
+    assert len(dataset.images.store) == 16
+    assert dataset.images.mix_window(0) == (0, 8)  # of 16 kept, 4 on each side may be in use by other workers
+    assert dataset.images.mix_window(19) == (4, 12)
+    assert make(tmp_path / "data.yaml", batch_size=2).images.store is None  # validation uses each image once
+    spec = SampleSpec(7, 18, 1, tuple((i, i + 4) for i in range(NUM_MIX)))
+    one = dataset[spec]["img"]
+    assert dataset.images.store.get(18 % 16, 7) is not None
     monkeypatch.undo()
-    assert torch.equal(make(tmp_path / "data.yaml", augment=True)[ticket]["img"], one)
+    assert torch.equal(make(tmp_path / "data.yaml", augment=True)[spec]["img"], one)
 
 
-def test_a_picture_that_breaks_later_turns_grey(toy):
+def test_an_image_that_breaks_later_is_gray(toy):
     dataset = make(toy)
     Path(dataset.im_files[2]).write_bytes(b"gone")
     sample = dataset[2]
@@ -223,5 +221,5 @@ def test_a_picture_that_breaks_later_turns_grey(toy):
 def test_pickle(toy):
     dataset = make(toy, augment=True)
     other = pickle.loads(pickle.dumps(dataset))
-    ticket = Ticket(3, 0, 77, tuple((i % 6, i % 6) for i in range(PARTNERS)))
-    assert torch.equal(other[ticket]["img"], dataset[ticket]["img"])
+    spec = SampleSpec(3, 0, 77, tuple((i % 6, i % 6) for i in range(NUM_MIX)))
+    assert torch.equal(other[spec]["img"], dataset[spec]["img"])

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ultralytics.cfg import find_data_yaml
-from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError, check_det_dataset
+from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError, check_det_dataset, label_schema
+from ultralytics.tasks import LabelSchema
 from ultralytics.utils.files import yaml_load
 
 
@@ -84,14 +85,14 @@ def test_missing_images_name_place_and_remedy_and_run_nothing(toy, tmp_path):
         check_det_dataset(file)
     assert str(toy.parent.resolve() / "images" / "none") in str(e.value)
     assert "correct `path`" in str(e.value)
-    assert "never fetched" in str(e.value)
+    assert "never downloaded" in str(e.value)
     assert not bait.exists()
 
 
 def test_only_the_splits_in_question_must_exist(toy):
     file = write(toy.parent, train="images/none")
     assert check_det_dataset(file)["train"].endswith("none")
-    with pytest.raises(DatasetNotFoundError, match="train: looked for"):
+    with pytest.raises(DatasetNotFoundError, match="train: expected at"):
         check_det_dataset(file, splits=("train", "val"))
 
 
@@ -103,7 +104,53 @@ def test_missing_file():
 def test_files_of_the_package_find_data_below_the_current_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     shipped = yaml_load(find_data_yaml("coco128.yaml"))
-    with pytest.raises(DatasetNotFoundError, match="root: looked for"):
+    with pytest.raises(DatasetNotFoundError, match="root: searched"):
         check_det_dataset("coco128.yaml")
     (tmp_path / shipped["path"] / shipped["val"]).mkdir(parents=True)
     assert check_det_dataset("coco128.yaml")["path"] == (tmp_path / shipped["path"]).resolve()
+
+
+KEYPOINTS = LabelSchema("keypoints")
+
+
+def with_lines(toy, **lines):
+    toy.write_text(json.dumps({**json.loads(toy.read_text()), **lines}))
+    return toy
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({}, "there is no 'kpt_shape:' line, which keypoints need"),
+        ({"kpt_shape": 17}, r"kpt_shape is 17, but must be \[number of keypoints, 2 or 3\]"),
+        ({"kpt_shape": [17, 4]}, r"kpt_shape is \[17, 4\]"),
+        ({"kpt_shape": [0, 3]}, r"kpt_shape is \[0, 3\]"),
+        ({"kpt_shape": [3.5, 3]}, r"kpt_shape is \[3.5, 3\]"),
+        ({"kpt_shape": [3, 3], "flip_idx": [0, 1]}, "flip_idx has 2 items, but must list an index for each of 3"),
+        ({"kpt_shape": [3, 3], "flip_idx": "none"}, "flip_idx has 'none'"),
+        (
+            {"kpt_shape": [3, 3], "flip_idx": [0, 1, 1]},
+            r"is \[0, 1, 1\], but must hold each index from 0 to 2",
+        ),
+        ({"kpt_shape": [3, 3], "flip_idx": [1, 2, 3]}, "each index from 0 to 2 once"),
+        ({"kpt_shape": [3, 3], "flip_idx": [1, 2, 0]}, "flip_idx swaps keypoint 0 with 1, but 1 with 2"),
+        ({"kpt_shape": [3, 3], "kpt_sigmas": [0.1, 0.1]}, "kpt_sigmas is .* a number above 0 for each of 3 keypoints"),
+        ({"kpt_shape": [3, 3], "kpt_sigmas": [0.1, 0, 0.1]}, "number above 0"),
+        ({"kpt_shape": [3, 3], "kpt_sigmas": 0.1}, "number above 0"),
+    ],
+)
+def test_wrong_keypoint_lines(toy, lines, message):
+    with pytest.raises(DatasetError, match=message):
+        check_det_dataset(with_lines(toy, **lines), schema=KEYPOINTS)
+
+
+def test_keypoint_lines(toy):
+    lines = {"kpt_shape": [3, 3], "flip_idx": [1, 0, 2], "kpt_sigmas": [0.1, 0.2, 0.3]}
+    data = check_det_dataset(with_lines(toy, **lines), schema=KEYPOINTS)
+    assert {key: data[key] for key in lines} == lines
+    assert label_schema(KEYPOINTS, data) == LabelSchema("keypoints", (3, 3))
+    assert label_schema(LabelSchema("box"), data) == LabelSchema("box")  # keypoints in the file, boxes for the task
+
+
+def test_a_dataset_of_boxes_needs_no_keypoint_lines(toy):
+    assert "kpt_shape" not in check_det_dataset(toy)

@@ -1,7 +1,6 @@
-"""Finding, decoding and keeping pictures."""
+"""Finding and decoding images."""
 
 import os
-import pickle
 
 import cv2
 import numpy as np
@@ -10,8 +9,6 @@ from toy_dataset import write_image
 
 from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError
 from ultralytics.data.images import (
-    ImageStore,
-    available_memory,
     find_images,
     imread,
     label_path,
@@ -86,60 +83,3 @@ def test_load_resized(tmp_path):
     image, original = load_resized(str(path), 32)
     assert (image.shape, original) == ((24, 32, 3), (48, 64))
     assert np.array_equal(image, cv2.resize(imread(path), (32, 24), interpolation=cv2.INTER_LINEAR))
-
-
-class TestStore:
-    def picture(self, seed, h=4, w=5):
-        return np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)
-
-    def test_keeps_and_forgets(self):
-        store = ImageStore([60, 60], whole=False)
-        assert store.get(0, 0) is None
-        store.put(0, 0, self.picture(1), (8, 10))
-        image, original = store.get(0, 0)
-        assert np.array_equal(image, self.picture(1))
-        assert original == (8, 10)
-        assert store.get(0, 2) is None  # another picture of the same slot
-        store.put(0, 2, self.picture(2), (4, 5))
-        assert store.get(0, 0) is None
-        assert np.array_equal(store.get(0, 2)[0], self.picture(2))
-        assert np.array_equal(image, self.picture(1))  # what was handed out stays as it was
-
-    def test_too_large_is_not_kept(self):
-        store = ImageStore([59, 60])
-        store.put(0, 0, self.picture(1), (4, 5))
-        assert store.get(0, 0) is None
-        assert store.get(1, 1) is None
-
-    def test_read_only(self):
-        store = ImageStore([60])
-        store.put(0, 0, self.picture(1), (4, 5))
-        with pytest.raises(ValueError, match="read-only"):
-            store.get(0, 0)[0][:] = 0
-
-    def test_file_is_found_again_and_another_layout_is_not_believed(self, tmp_path):
-        file = tmp_path / "sub" / "store.bin"
-        ImageStore([60, 60], file).put(1, 1, self.picture(3), (4, 5))
-        assert np.array_equal(ImageStore([60, 60], file).get(1, 1)[0], self.picture(3))
-        assert ImageStore([60, 90], file).get(1, 1) is None
-
-    def test_pickled_memory_is_new_and_a_file_is_shared(self, tmp_path):
-        for file in (None, tmp_path / "s.bin"):
-            store = ImageStore([60], file)
-            store.put(0, 0, self.picture(1), (4, 5))
-            other = pickle.loads(pickle.dumps(store))
-            assert (other.get(0, 0) is None) == (file is None)
-
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
-    def test_a_forked_process_sees_what_another_put(self):
-        store = ImageStore([60])
-        child = os.fork()
-        if not child:
-            store.put(0, 0, self.picture(1), (4, 5))
-            os._exit(0)
-        os.waitpid(child, 0)
-        assert np.array_equal(store.get(0, 0)[0], self.picture(1))
-
-
-def test_available_memory():
-    assert available_memory() > 1 << 20

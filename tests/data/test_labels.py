@@ -2,15 +2,18 @@
 
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from toy_dataset import write_label
 
 from ultralytics.data import labels as module
+from ultralytics.data.array_file import save_arrays
 from ultralytics.data.dataset_config import DatasetError
-from ultralytics.data.images import find_images
-from ultralytics.data.labels import CORRUPT, EMPTY, FOUND, MISSING, LabelTable, load_labels
+from ultralytics.data.images import find_images, label_path
+from ultralytics.data.label_table import CORRUPT, EMPTY, FOUND, MISSING, VERSION, LabelTable
+from ultralytics.data.labels import load_labels
 from ultralytics.utils.settings import settings_dir
 
 
@@ -21,11 +24,11 @@ def images(toy):
 
 @pytest.fixture
 def checked(monkeypatch):
-    """Names of the pictures that were really looked at."""
-    seen = []
-    look = module._check_picture
-    monkeypatch.setattr(module, "_check_picture", lambda path, nc: (seen.append(path[-6:-4]), look(path, nc))[1])
-    return seen
+    """Names of the images that were really read."""
+    names = []
+    check_image = module.check_image
+    monkeypatch.setattr(module, "check_image", lambda path: (names.append(path[-6:-4]), check_image(path))[1])
+    return names
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_columns(images):
     assert [table.path(i) for i in range(6)] == images
     assert table.status.tolist() == [FOUND] * 6
     assert table.shapes[:4].tolist() == [[48, 64], [64, 48], [64, 64], [40, 64]]
-    assert table.object_offsets.tolist() == [0, 1, 3, 4, 6, 7, 9]
+    assert table.instance_offsets.tolist() == [0, 1, 3, 4, 6, 7, 9]
     assert table.cls.tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0]
     assert np.allclose(table.boxes[:3], [[0.5, 0.5, 0.4, 0.5], [0.5, 0.5, 0.4, 0.5], [0.25, 0.3, 0.2, 0.2]])
     assert table.points.shape == (0, 2)
@@ -57,14 +60,14 @@ def test_only_changes_are_read_again(images, checked):
     load_labels(images, nc=2)
     assert checked == []
     os.utime(images[2], ns=(1, 1))
-    write_label(module.Path(images[4]), "1 0.5 0.5 0.4 0.5\n0 0.1 0.1 0.2 0.2\n")
+    write_label(Path(images[4]), "1 0.5 0.5 0.4 0.5\n0 0.1 0.1 0.2 0.2\n")
     table = load_labels(images, nc=2)
     assert sorted(checked) == ["02", "04"]
-    assert table.object_offsets.tolist() == [0, 1, 3, 4, 6, 8, 10]
+    assert table.instance_offsets.tolist() == [0, 1, 3, 4, 6, 8, 10]
     assert table.cls.tolist() == [0, 1, 0, 0, 1, 0, 1, 0, 1, 0]
 
 
-def test_added_and_removed_pictures(images, checked):
+def test_added_and_removed_images(images, checked):
     load_labels(images[::2], nc=2)
     checked.clear()
     table = load_labels(images[:5], nc=2)
@@ -76,7 +79,7 @@ def test_added_and_removed_pictures(images, checked):
 def test_same_size_edit_and_other_nc_are_noticed(images):
     """8.3.0 goes on with the old labels in both cases."""
     assert load_labels(images, nc=2).cls[0] == 0
-    file = write_label(module.Path(images[0]), "1 0.5 0.5 0.4 0.5\n")
+    file = write_label(Path(images[0]), "1 0.5 0.5 0.4 0.5\n")
     os.utime(file, ns=(5, 5))
     assert load_labels(images, nc=2).cls[0] == 1
     assert load_labels(images, nc=1).status.tolist().count(CORRUPT) == 4
@@ -85,7 +88,7 @@ def test_same_size_edit_and_other_nc_are_noticed(images):
 @pytest.mark.parametrize(
     "damage", [lambda raw: b"", lambda raw: raw[: len(raw) // 2], lambda raw: b"\x80\x04}." + raw[4:]]
 )
-def test_a_damaged_cache_is_built_anew(images, damage, checked):
+def test_a_damaged_cache_is_rebuilt(images, damage, checked):
     before = load_labels(images, nc=2).cls.tolist()
     (file,) = (f for f in (settings_dir() / "cache").glob("labels-*.bin") if images[0].encode() in f.read_bytes())
     file.write_bytes(damage(file.read_bytes()))
@@ -98,7 +101,7 @@ def test_columns_that_do_not_fit_together(images, checked):
     table = load_labels(images, nc=2)
     (file,) = (f for f in (settings_dir() / "cache").glob("labels-*.bin") if images[0].encode() in f.read_bytes())
     columns = {name: getattr(table, name) for name in LabelTable.__dataclass_fields__}
-    module.save_arrays(file, {**columns, "cls": columns["cls"][:-1]}, module.VERSION)
+    save_arrays(file, {**columns, "cls": columns["cls"][:-1]}, VERSION)
     assert len(load_labels(images, nc=2).cls) == 9
 
 
@@ -116,16 +119,16 @@ def test_nothing_is_written_beside_the_data(toy, images):
 
 
 def test_summary(images, log):
-    os.remove(module.label_path(images[0]))
-    write_label(module.Path(images[1]), "")
-    write_label(module.Path(images[2]), "0 .5 .5 .2 .2\n5 .5 .5 .2 .2\n")
-    write_label(module.Path(images[3]), "0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n")
-    module.Path(images[4]).write_bytes(b"broken")
+    os.remove(label_path(images[0]))
+    write_label(Path(images[1]), "")
+    write_label(Path(images[2]), "0 .5 .5 .2 .2\n5 .5 .5 .2 .2\n")
+    write_label(Path(images[3]), "0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n")
+    Path(images[4]).write_bytes(b"broken")
     table = load_labels(images, nc=2, prefix="train: ")
     assert table.status.tolist() == [MISSING, EMPTY, CORRUPT, FOUND, CORRUPT, FOUND]
-    assert "4 images (2 without objects), 3 objects, 2 corrupt and left out" in log[0]
+    assert "4 images (2 without instances), 3 instances, 2 corrupt and left out" in log[0]
     assert log[0].startswith("train: ")
-    assert f"{module.label_path(images[2])}:2: class 5" in log[1]
+    assert f"{label_path(images[2])}:2: class 5" in log[1]
     assert images[4] in log[2]
     assert "1 repeated lines" in log[3]
     assert len(log) == 4
@@ -134,7 +137,7 @@ def test_summary(images, log):
 def test_many_reasons_are_counted(images, log, monkeypatch):
     monkeypatch.setattr(module, "REASONS_SHOWN", 2)
     for image in images[:4]:
-        write_label(module.Path(image), "x")
+        write_label(Path(image), "x")
     load_labels(images, nc=2)
     assert len(log) == 4
     assert log[-1].strip() == "... and 2 more"
@@ -142,7 +145,7 @@ def test_many_reasons_are_counted(images, log, monkeypatch):
 
 def test_nothing_usable(images):
     for image in images:
-        write_label(module.Path(image), "x")
+        write_label(Path(image), "x")
     with pytest.raises(DatasetError, match="none of the 6 images is usable"):
         load_labels(images, nc=2)
 
@@ -150,7 +153,7 @@ def test_nothing_usable(images):
 def test_chunks_do_not_show(images, monkeypatch):
     whole = load_labels(images, nc=2)
     monkeypatch.setattr(module, "_CHUNK", 4)
-    monkeypatch.setattr(module, "_read_cache", lambda file: None)
+    monkeypatch.setattr(module, "read_cache", lambda file: None)
     parts = load_labels(images, nc=2)
     for name in LabelTable.__dataclass_fields__:
         assert np.array_equal(getattr(whole, name), getattr(parts, name)), name
@@ -159,7 +162,7 @@ def test_chunks_do_not_show(images, monkeypatch):
 def test_polygons_of_the_real_set(coco128, tmp_path):
     images = find_images(coco128 / "images" / "train2017")[:20]
     for image in images:
-        name = module.Path(image).name
+        name = Path(image).name
         (tmp_path / "images").mkdir(exist_ok=True)
         (tmp_path / "images" / name).symlink_to(image)
         source = coco128 / "labels-seg" / "train2017" / f"{name[:-4]}.txt"

@@ -6,7 +6,7 @@ import torch
 from test_dataset import make
 from toy_dataset import make_dataset
 
-from ultralytics.data import dataset as dataset_module
+from ultralytics.data import image_cache
 from ultralytics.data.loader import EpochOrder, build_dataloader
 
 
@@ -24,7 +24,7 @@ def files(batches):
     return [name for batch in batches for name in batch[0]]
 
 
-def test_an_epoch_is_every_picture_once(toy):
+def test_an_epoch_is_every_image_once(toy):
     dataset = make(toy, augment=True)
     loader = build_dataloader(dataset, 4, 0)
     assert len(loader) == 2
@@ -56,15 +56,15 @@ def test_seed_and_epoch_decide(toy):
 
 @pytest.mark.parametrize("large", [False, True])
 def test_workers_do_not_change_what_comes(tmp_path, monkeypatch, large):
-    if large:  # pictures are kept for a part of the epoch only
-        monkeypatch.setattr(dataset_module, "STORE_BYTES", 0)
-        monkeypatch.setattr(dataset_module, "WINDOW_BATCHES", 8)
-        monkeypatch.setattr(dataset_module, "_TOUCH", 2)
+    if large:  # images are kept for a part of the epoch only
+        monkeypatch.setattr(image_cache, "STORE_BYTES", 0)
+        monkeypatch.setattr(image_cache, "WINDOW_BATCHES", 8)
+        monkeypatch.setattr(image_cache, "WINDOW_MARGIN", 2)
     file = make_dataset(tmp_path, n=20)
     runs = []
     for workers in (0, 2):
         loader = build_dataloader(make(file, augment=True, batch_size=2), 2, workers)
-        assert loader.dataset.whole != large
+        assert loader.dataset.images.whole != large
         runs.append([epoch(loader) for _ in range(2)])
         loader.reset()
     assert all(same(a, b) for a, b in zip(*runs, strict=True))

@@ -1,4 +1,4 @@
-"""What predict reads: every kind of source, what is left out, and what is refused."""
+"""Sources of prediction: every type, unreadable files, and errors."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import pytest
 import torch
 from PIL import Image
 
-from ultralytics.data.sources import FileSource, TensorSource, load_source, read_image
+from ultralytics.data.image_input import read_image
+from ultralytics.data.sources import FileSource, TensorSource, load_source
 from ultralytics.data.streams import LiveStreams
 from ultralytics.utils import LOGGER
 
 BLUE, GREEN, RED = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
-def picture(color=RED, h=20, w=30):
+def blank(color=RED, h=20, w=30):
     return np.full((h, w, 3), color, np.uint8)
 
 
 def write(path, color=RED, h=20, w=30):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture(color, h, w)[..., ::-1].copy()).save(path)
+    Image.fromarray(blank(color, h, w)[..., ::-1].copy()).save(path)
     return path
 
 
 def write_video(path, frames=6, fps=12.0):
-    """Frame k is grey of the level 40 k."""
+    """Frame k is gray of the level 40 k."""
     video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (64, 48))
     for k in range(frames):
         video.write(np.full((48, 64, 3), 40 * k, np.uint8))
@@ -47,30 +48,30 @@ def names(source, **options):
 def folder(tmp_path):
     for name in ("b.png", "a.jpg", "c.JPG"):
         write(tmp_path / "pics" / name)
-    write(tmp_path / "pics" / "deeper" / "d.png")
+    write(tmp_path / "pics" / "subfolder" / "d.png")
     write(tmp_path / "pics" / ".hidden.png")
-    (tmp_path / "pics" / "notes.md").write_text("no picture")
+    (tmp_path / "pics" / "notes.md").write_text("not an image")
     return tmp_path / "pics"
 
 
 @pytest.fixture
 def warnings(monkeypatch):
-    said = []
-    monkeypatch.setattr(LOGGER, "warning", lambda text, *args: said.append(text % args if args else text))
-    return said
+    messages = []
+    monkeypatch.setattr(LOGGER, "warning", lambda text, *args: messages.append(text % args if args else text))
+    return messages
 
 
-def test_one_file_gives_one_bgr_picture_with_its_place_in_the_log(tmp_path):
+def test_one_file_gives_one_bgr_image_and_a_log_line(tmp_path):
     path = write(tmp_path / "x.png", BLUE)
     (batch,) = load_source(str(path))
     assert batch.paths == [str(path)]
     assert batch.images[0].dtype == np.uint8
     assert batch.images[0][5, 5].tolist() == list(BLUE)
     assert batch.infos == [f"image 1/1 {path}: "]
-    assert batch.clips == [None]
+    assert batch.frames == [None]
 
 
-def test_folder_is_sorted_and_not_searched_deeper(folder):
+def test_folder_is_sorted_and_not_searched_recursively(folder):
     assert names(folder) == ["a.jpg", "b.png", "c.JPG"]
 
 
@@ -101,13 +102,13 @@ def test_path_outside_ascii(tmp_path):
 
 @pytest.mark.parametrize(("batch", "sizes"), [(1, [1, 1, 1, 1, 1]), (2, [2, 2, 1]), (8, [5])])
 def test_lists_respect_batch(batch, sizes):
-    source = load_source([picture()] * 5, batch=batch)
+    source = load_source([blank()] * 5, batch=batch)
     assert len(source) == len(sizes)
     assert [len(b.images) for b in source] == sizes
 
 
 def test_a_list_may_hold_everything_at_once(folder):
-    mixed = [picture(GREEN), folder / "b.png", Image.new("RGB", (8, 6), (255, 0, 0)), str(folder / "*.jpg")]
+    mixed = [blank(GREEN), folder / "b.png", Image.new("RGB", (8, 6), (255, 0, 0)), str(folder / "*.jpg")]
     batches = list(load_source(mixed, batch=9))
     assert [p.rsplit("/", 1)[-1] for p in batches[0].paths] == ["image0.jpg", "b.png", "image2.jpg", "a.jpg"]
     assert batches[0].images[2][0, 0].tolist() == list(RED)  # PIL is RGB
@@ -125,7 +126,7 @@ def test_a_list_may_hold_everything_at_once(folder):
         (np.full((4, 6, 3), 0x1234, np.uint16), [0x12] * 3),
         (np.full((4, 6, 3), (-4, 5, 999), np.int64), [0, 5, 255]),
     ],
-    ids=["grey", "one channel", "alpha", "float to 1", "float to 255", "16 bit", "integers"],
+    ids=["gray", "one channel", "alpha", "float to 1", "float to 255", "16 bit", "integers"],
 )
 def test_arrays(array, pixel):
     (batch,) = load_source(array)
@@ -134,20 +135,20 @@ def test_arrays(array, pixel):
     assert batch.images[0][1, 1].tolist() == pixel
 
 
-@pytest.mark.parametrize("kind", ["file", "list", "pil"])
-def test_exif_orientation_is_honoured_everywhere(tmp_path, kind):
+@pytest.mark.parametrize("source_type", ["file", "list", "pil"])
+def test_exif_orientation_is_applied_everywhere(tmp_path, source_type):
     image = Image.new("RGB", (30, 20), (255, 0, 0))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees to see it upright
+    exif[0x0112] = 6  # rotated by 90 degrees
     path = tmp_path / "turned.jpg"
     image.save(path, exif=exif)
-    source = {"file": path, "list": [str(path)], "pil": Image.open(path)}[kind]
+    source = {"file": path, "list": [str(path)], "pil": Image.open(path)}[source_type]
     (batch,) = load_source(source)
     assert batch.images[0].shape == (30, 20, 3)
 
 
-def test_unreadable_pictures_are_left_out_and_named_once(folder, warnings):
-    (folder / "a.jpg").write_bytes(b"not a picture")
+def test_unreadable_images_are_left_out_and_named_once(folder, warnings):
+    (folder / "a.jpg").write_bytes(b"not an image")
     (folder / "c.JPG").write_bytes(b"")
     source = load_source(folder, batch=2)
     assert [p.rsplit("/", 1)[-1] for b in source for p in b.paths] == ["b.png"]
@@ -157,8 +158,8 @@ def test_unreadable_pictures_are_left_out_and_named_once(folder, warnings):
 
 
 def test_nothing_readable_is_an_error(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=r"None of the 1 files can be read.*a\.jpg"):
+    (tmp_path / "a.jpg").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"none of the 1 files can be read.*a\.jpg"):
         list(load_source(tmp_path))
 
 
@@ -168,7 +169,7 @@ def test_nothing_readable_is_an_error(tmp_path):
         ("no/such/file.jpg", FileNotFoundError, "no/such/file.jpg"),
         ("no/such/*.jpg", FileNotFoundError, r"pattern no/such/\*\.jpg"),
         ([], ValueError, "empty list"),
-        (None, TypeError, "NoneType .* Give a path"),
+        (None, TypeError, "NoneType. Give a path"),
         ({"a": 1}, TypeError, "dict"),
         ([1.5], TypeError, "float"),
         (np.zeros((3, 8, 9), np.uint8), ValueError, r"\(3, 8, 9\)"),
@@ -176,16 +177,16 @@ def test_nothing_readable_is_an_error(tmp_path):
         (np.zeros((4, 4), bool), TypeError, "bool"),
         (torch.zeros(8, 9), ValueError, r"\(8, 9\)"),
         (torch.zeros(8, 9, 3), ValueError, r"\(8, 9, 3\)"),
-        (torch.zeros(0, 3, 8, 8), ValueError, "no picture"),
+        (torch.zeros(0, 3, 8, 8), ValueError, "no image"),
         (["a.jpg", 0], ValueError, "cannot be mixed"),
     ],
 )
-def test_refused_sources(source, error, text):
+def test_errors(source, error, text):
     with pytest.raises(error, match=text):
         load_source(source)
 
 
-def test_folder_without_pictures(tmp_path):
+def test_folder_without_images(tmp_path):
     with pytest.raises(FileNotFoundError, match="no image or video in the folder"):
         load_source(tmp_path)
 
@@ -223,11 +224,12 @@ def test_video_frames_their_numbers_and_rate(tmp_path, stride, levels, fps):
     batches = list(source)
     images = [image for b in batches for image in b.images]
     assert [round(float(i.mean()) / 40) * 40 for i in images] == levels
-    clips = [c for b in batches for c in b.clips]
-    assert [c.frame for c in clips] == list(range(1, len(levels) + 1))
-    assert clips[0].fps == pytest.approx(fps)
+    frames = [frame for b in batches for frame in b.frames]
+    assert [frame.number for frame in frames] == list(range(1, len(levels) + 1))
+    assert frames[0].fps == pytest.approx(fps)
     assert batches[0].infos[0] == f"video 1/1 (frame 1/{len(levels)}) {video}: "
     assert source.has_video
+    assert (source.mode, source.bs) == ("video", 2)
     with pytest.raises(TypeError):
         len(source)
 
@@ -238,13 +240,13 @@ def test_folder_puts_images_before_videos(folder):
 
 
 @pytest.mark.parametrize("options", [{"vid_stride": 0}, {"batch": 0}])
-def test_counts_below_one_are_refused(options):
+def test_counts_below_one_are_errors(options):
     with pytest.raises(ValueError, match="at least 1"):
-        load_source(picture(), **options)
+        load_source(blank(), **options)
 
 
 @pytest.mark.parametrize(
-    ("source", "kind"),
+    ("source", "source_type"),
     [
         (0, LiveStreams),
         ("0", LiveStreams),
@@ -256,11 +258,11 @@ def test_counts_below_one_are_refused(options):
         ("http://host/v.mp4", FileSource),
     ],
 )
-def test_what_counts_as_live(source, kind):
-    assert isinstance(load_source(source), kind)
+def test_addresses_of_live_streams(source, source_type):
+    assert isinstance(load_source(source), source_type)
 
 
-def test_picture_of_an_address_stays_in_memory(tmp_path):
+def test_image_of_an_address_stays_in_memory(tmp_path):
     write(tmp_path / "c.PNG", GREEN)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     handler.log_message = lambda *_: None
@@ -273,7 +275,7 @@ def test_picture_of_an_address_stays_in_memory(tmp_path):
         (batch,) = load_source(url)
         assert batch.images[0][3, 3].tolist() == list(GREEN)
         assert sorted(p.name for p in tmp_path.iterdir()) == ["c.PNG"]
-        with pytest.raises(ValueError, match="None of the 1"):
+        with pytest.raises(ValueError, match="none of the 1"):
             list(load_source(url.replace("c.PNG", "gone.png")))
     finally:
         server.shutdown()

@@ -1,4 +1,4 @@
-"""Live streams, played from video files: frames, strides, several at once, and streams that do not open."""
+"""Live streams, read from video files: frames, strides, several at once, and streams that do not open."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def levels(images):
 def test_buffered_stream_gives_every_frame_in_order(video, stride, expected):
     batches = list(LiveStreams([video("a.avi", 6)], stride, buffer=True))
     assert [levels(b.images)[0] for b in batches] == expected
-    assert [b.clips[0].frame for b in batches] == list(range(1, len(expected) + 1))
-    assert batches[0].clips[0].fps == pytest.approx(10 / stride)
+    assert [b.frames[0].number for b in batches] == list(range(1, len(expected) + 1))
+    assert batches[0].frames[0].fps == pytest.approx(10 / stride)
 
 
 def test_unbuffered_stream_drops_frames_but_never_goes_back(video):
     seen = [levels(b.images)[0] for b in LiveStreams([video("a.avi", 8)])]
     assert seen
     assert seen == sorted(set(seen))
-    assert seen[-1] == 7  # the newest frame is what waits
+    assert seen[-1] == 7  # the newest frame is kept
 
 
 def test_batch_holds_one_frame_of_each_stream_that_still_runs(video):
@@ -47,7 +47,7 @@ def test_batch_holds_one_frame_of_each_stream_that_still_runs(video):
     assert [len(b.images) for b in batches] == [2, 2, 1, 1]
     assert batches[0].infos == ["0: ", "1: "]
     assert batches[2].paths == [batches[0].paths[1]]
-    assert "/" not in batches[0].paths[0]  # fit for a file name
+    assert "/" not in batches[0].paths[0]  # usable in a file name
 
 
 def test_streams_file_lists_addresses(video, tmp_path):
@@ -57,10 +57,10 @@ def test_streams_file_lists_addresses(video, tmp_path):
     assert [len(b.images) for b in batches] == [2, 2]
 
 
-def test_leaving_early_lets_go_of_the_stream(video):
+def test_leaving_early_releases_the_stream(video):
     running = iter(LiveStreams([video("a.avi", 60)], buffer=True))
     next(running)
-    running.close()  # joins the reader, which waits with a full queue
+    running.close()  # joins the thread, which waits for space in the queue
 
 
 def test_stream_that_does_not_open(tmp_path):

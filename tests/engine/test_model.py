@@ -83,7 +83,7 @@ def test_cocos_figures_are_with_the_metrics(trained, tmp_path):
     metrics = yolo.val(project=str(tmp_path), save_json=True, **CPU)
     written = (json.loads((tmp_path / "val" / f"{x}.json").read_text()) for x in ("instances", "predictions"))
     assert metrics.coco == pytest.approx(coco.evaluate(*written), nan_ok=True)
-    assert list(metrics.coco) == list(coco.FIGURES)
+    assert list(metrics.coco) == list(coco.METRICS)
     assert metrics.coco["AP50"] == pytest.approx(metrics.box.map50, abs=0.05) and metrics.coco["APsmall"] > 0.1
     plain = yolo.val(**CPU)
     assert plain.coco == {} and plain.results_dict == metrics.results_dict
@@ -169,7 +169,7 @@ def test_names_may_be_set_by_hand(tiny_model, tiny_data, tmp_path, names):
 def test_data_with_more_classes_than_the_network(tiny_model, tiny_data):
     tiny_model.write_text(tiny_model.read_text().replace("nc: 2", "nc: 1"))
     model, args = YOLO(tiny_model), {"data": str(tiny_data), "imgsz": 64, **CPU}
-    with pytest.raises(ValueError, match=r"data\.yaml have the class 1, the network knows only 1 \(0\)"):
+    with pytest.raises(ValueError, match=r"data\.yaml have the class 1, the network has only 1 \(0\)"):
         model.val(**args)
     assert model.val(classes=[0], **args) is model.metrics
 

@@ -44,6 +44,11 @@ def test_only_weights_decay(name):
         assert group["lr"] == 0.01
 
 
+def test_sgd_without_momentum():
+    optimizer = build_optimizer(small_net(), "SGD", 0.01, 0.0, 0.0)
+    assert all(group["momentum"] == 0.0 for group in optimizer.param_groups)
+
+
 def test_unknown_optimizer_lists_the_known():
     with pytest.raises(ValueError, match=r"Lion is unknown.*AdamW"):
         build_optimizer(small_net(), "Lion", 0.01, 0.9, 0.0)
@@ -88,13 +93,13 @@ def test_fused_step_equals_the_plain_one():
     net = small_net()
     twin = small_net()
     twin.load_state_dict(net.state_dict())
-    ours = build_optimizer(net, "SGD", 0.1, 0.9, 0.01)
+    optimizer = build_optimizer(net, "SGD", 0.1, 0.9, 0.01)
     groups = [{"params": g, "weight_decay": d} for g, d in zip(parameter_groups(twin), (0, 0.01, 0), strict=True)]
     plain = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True, foreach=False)
     for _ in range(3):
-        for model, optimizer in ((net, ours), (twin, plain)):
-            optimizer.zero_grad()
+        for model, each in ((net, optimizer), (twin, plain)):
+            each.zero_grad()
             sum(p.pow(2).sum() for p in model.parameters()).backward()
-            optimizer.step()
+            each.step()
     for a, b in zip(net.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(a, b)

@@ -1,4 +1,4 @@
-"""Prediction runs: what goes into the network, what comes out, what is written; the user's network stays as it is."""
+"""Prediction runs: input of the network, results, files, callbacks; the user's network is not changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from ultralytics.cfg import get_cfg
-from ultralytics.data.streams import Clip
+from ultralytics.data.source_batch import Frame
 from ultralytics.engine.prediction_writer import VIDEO_SUFFIX, PredictionWriter
 from ultralytics.engine.predictor import BasePredictor
 from ultralytics.engine.results import Results
@@ -28,7 +28,7 @@ EVENTS = [
 
 
 class Net(nn.Module):
-    """As much of a network as a predictor needs; it answers every picture with its mean colour."""
+    """As much of a network as a predictor needs; its output is the mean color of each image."""
 
     def __init__(self):
         super().__init__()
@@ -50,20 +50,20 @@ class Net(nn.Module):
 
 
 class Predictor(BasePredictor):
-    """Finds one box in every picture: its left half, of class dog."""
+    """One box of class dog for each image: its left half."""
 
-    def postprocess(self, preds, img, orig_imgs, paths):
+    def postprocess(self, preds, img, orig_imgs):
         self.means = preds
-        found = []
-        for image, path in zip(orig_imgs, paths, strict=True):
+        results = []
+        for image, path in zip(orig_imgs, self.batch[0], strict=True):
             box = torch.tensor([[0, 0, image.shape[1] / 2, image.shape[0], 0.75, 1]])
-            found.append(Results(image, path, self.names, boxes=box))
-        return found
+            results.append(Results(image, path, self.names, boxes=box))
+        return results
 
 
 @pytest.fixture
 def predict(tmp_path):
-    """Make a predictor whose run goes to tmp_path/run."""
+    """Make a predictor whose files go to tmp_path/run."""
 
     def make(net=None, callbacks=None, **options):
         options = {"imgsz": 64, "save": False, "device": "cpu", "verbose": False, "conf": 0.25, "batch": 1} | options
@@ -81,13 +81,22 @@ def log(monkeypatch):
     return lines
 
 
-def picture(h=48, w=64, color=(255, 0, 0)):
+def blank(h=48, w=64, color=(255, 0, 0)):
     return np.full((h, w, 3), color, np.uint8)
 
 
 def write(path, h=48, w=64):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (w, h), (9, 99, 199)).save(path)
+    return path
+
+
+def write_video(path, frames=4):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 12, (64, 48))
+    for _ in range(frames):
+        video.write(blank())
+    video.release()
     return path
 
 
@@ -99,21 +108,21 @@ class TestInput:
     @pytest.mark.parametrize(
         ("imgsz", "shapes", "expected"),
         [
-            (160, [(48, 64)], (1, 3, 128, 160)),  # enlarged, and no more grey than the stride needs
+            (160, [(48, 64)], (1, 3, 128, 160)),  # enlarged, with no more padding than the stride needs
             (160, [(100, 640)], (1, 3, 32, 160)),
             ([320, 640], [(480, 640)], (1, 3, 320, 448)),
-            (160, [(48, 64), (64, 48)], (2, 3, 160, 160)),  # of several shapes, the full square
+            (160, [(48, 64), (64, 48)], (2, 3, 160, 160)),  # several shapes: the full square
             (150, [(64, 64)], (1, 3, 160, 160)),
         ],
     )
     def test_shape(self, predict, imgsz, shapes, expected):
         run = predict(imgsz=imgsz, batch=2)
-        run([picture(*shape) for shape in shapes])
+        run([blank(*shape) for shape in shapes])
         assert run.model.seen == [(expected, torch.float32, True, False)]
 
     def test_bgr_becomes_rgb_in_0_to_1(self, predict):
         run = predict()
-        run(picture(64, 64, (255, 51, 0)))
+        run(blank(64, 64, (255, 51, 0)))
         assert run.means[0].tolist() == pytest.approx([0, 0.2, 1], abs=1e-6)
 
     def test_tensor_goes_in_as_it_is(self, predict):
@@ -125,20 +134,22 @@ class TestInput:
         with pytest.raises(ValueError, match="multiples of 32; they are 40 and 96"):
             run(torch.zeros(1, 3, 40, 96))
 
-    def test_lists_are_cut_into_batches(self, predict):
+    def test_lists_are_split_into_batches(self, predict):
         run = predict(batch=2)
-        assert len(run([picture()] * 5)) == 5
+        assert len(run([blank()] * 5)) == 5
         assert [shape[0] for shape, *_ in run.model.seen] == [2, 2, 1]
         assert run.seen == 5
+        run(blank())
+        assert run.seen == 1
 
     def test_augment_reaches_the_network(self, predict):
         run = predict(augment=True)
-        run(picture())
+        run(blank())
         assert run.model.seen[0][3] is True
 
     def test_half_needs_a_gpu(self, predict, log):
         run = predict(half=True)
-        run(picture())
+        run(blank())
         assert run.model.seen[0][1] == torch.float32
         assert "half=True needs a GPU" in log[0]
 
@@ -146,35 +157,35 @@ class TestInput:
 class TestOutput:
     def test_list_and_stream_give_the_same(self, predict):
         run = predict()
-        listed = run([picture(), picture(32, 32)])
+        listed = run([blank(), blank(32, 32)])
         assert isinstance(listed, list)
-        streamed = run([picture(), picture(32, 32)], stream=True)
+        streamed = run([blank(), blank(32, 32)], stream=True)
         assert iter(streamed) is streamed
         assert [r.boxes.xyxy.tolist() for r in streamed] == [r.boxes.xyxy.tolist() for r in listed]
         assert listed[0].names == {0: "cat", 1: "dog"}
 
     def test_a_stream_runs_only_as_far_as_it_is_read(self, predict):
         run = predict()
-        stream = run([picture()] * 3, stream=True)
+        stream = run([blank()] * 3, stream=True)
         next(stream)
         assert len(run.model.seen) == 1
 
-    def test_speed_of_each_picture_and_of_the_run(self, predict):
+    def test_speed_of_each_image_and_of_the_run(self, predict):
         run = predict(batch=2)
-        results = run([picture()] * 2)
+        results = run([blank()] * 2)
         for speed in (results[0].speed, run.speed):
             assert list(speed) == ["preprocess", "inference", "postprocess"]
             assert all(ms > 0 for ms in speed.values())
 
-    def test_embedding_is_one_vector_an_image(self, predict):
-        vectors = predict(embed=[0], batch=2, save=True)([picture()] * 3)
+    def test_embedding_is_one_vector_per_image(self, predict):
+        vectors = predict(embed=[0], batch=2, save=True)([blank()] * 3)
         assert [v.shape for v in vectors] == [(3,)] * 3
 
     def test_results_may_be_changed_and_learned_from(self, predict):
-        boxes = predict()(picture())[0].boxes
+        boxes = predict()(blank())[0].boxes
         boxes.xyxy[:, 0] += 1
         assert boxes.xyxy[0, 0] == 1
-        vector = predict(embed=[0])(picture())[0]
+        vector = predict(embed=[0])(blank())[0]
         (vector * torch.ones(3, requires_grad=True)).sum().backward()
 
     def test_log_lines(self, predict, log, tmp_path):
@@ -191,9 +202,15 @@ class TestOutput:
         with pytest.raises(FileNotFoundError, match=r"gone\.jpg"):
             predict()("gone.jpg", stream=True)
 
-    def test_long_lists_of_results_are_warned_about(self, predict, log, monkeypatch):
-        monkeypatch.setattr("ultralytics.engine.predictor.MANY_RESULTS", 2)
-        predict()([picture()] * 3)
+    def test_many_results_in_a_list_are_warned_about(self, predict, log, tmp_path):
+        source = write_video(tmp_path / "v.avi")
+        predict()(source)
+        assert "stream=True" in log[0]
+        log.clear()
+        list(predict()(source, stream=True))
+        predict()([blank()] * 3)
+        assert log == []
+        predict(batch=1001, imgsz=32)([blank(8, 8)] * 1001)
         assert "stream=True" in log[0]
 
 
@@ -201,26 +218,26 @@ class TestCallbacks:
     def test_order_and_state(self, predict):
         order = []
         watch = {event: [lambda p, event=event: order.append((event, p.seen, len(p.results)))] for event in EVENTS}
-        list(predict(callbacks=watch)([picture()] * 2, stream=True))
+        list(predict(callbacks=watch)([blank()] * 2, stream=True))
         one = EVENTS[1:4]
         assert [event for event, *_ in order] == [EVENTS[0], *one, *one, EVENTS[4]]
         assert order[0] == ("on_predict_start", 0, 0)
         assert order[2] == ("on_predict_postprocess_end", 1, 1)
 
-    def test_results_that_a_callback_changes_are_handed_out(self, predict):
+    def test_results_that_a_callback_replaces_are_returned(self, predict):
         def drop(predictor):
             predictor.results = [r.new() for r in predictor.results]
 
-        assert len(predict(callbacks={"on_predict_postprocess_end": [drop]})(picture())[0]) == 0
+        assert len(predict(callbacks={"on_predict_postprocess_end": [drop]})(blank())[0]) == 0
 
 
 class TestFiles:
-    def test_nothing_is_made_when_nothing_is_asked(self, predict, tmp_path):
-        predict()(picture())
+    def test_no_files_without_options(self, predict, tmp_path):
+        predict()(blank())
         assert files(tmp_path) == []
         assert not (tmp_path / "run").exists()
 
-    def test_everything_that_is_asked(self, predict, tmp_path):
+    def test_files_of_all_options(self, predict, tmp_path):
         path = write(tmp_path / "in" / "x.png")
         results = predict(save=True, save_txt=True, save_conf=True, save_crop=True)(path)
         assert files(tmp_path / "run") == ["crops/dog/x.jpg", "labels/x.txt", "x.png"]
@@ -228,7 +245,7 @@ class TestFiles:
         assert (cv2.imread(str(tmp_path / "run" / "x.png")) == results[0].plot()).all()
         assert results[0].save_dir == str(tmp_path / "run")
 
-    def test_what_is_drawn_follows_the_settings(self, predict, tmp_path):
+    def test_drawing_follows_the_options(self, predict, tmp_path):
         path = write(tmp_path / "in" / "x.png")
         predict(save=True, show_boxes=False)(path)
         assert (cv2.imread(str(tmp_path / "run" / "x.png")) == cv2.imread(str(path))).all()
@@ -238,7 +255,7 @@ class TestFiles:
             predict(save=True)(write(tmp_path / "in" / "x.png"))
         assert files(tmp_path / "run2") == ["x.png"]
 
-    def test_same_names_of_different_folders_are_kept_apart(self, predict, tmp_path):
+    def test_same_names_of_different_folders_stay_unique(self, predict, tmp_path):
         sources = [write(tmp_path / folder / name) for folder, name in (("a", "x.png"), ("b", "X.png"), ("c", "x.jpg"))]
         predict(save=True, save_txt=True, batch=2)([*sources, write(tmp_path / "a" / "x_2.png")])
         assert files(tmp_path / "run") == [
@@ -246,26 +263,21 @@ class TestFiles:
             "x.png", "x_2_2.png", "x_3.jpg",
         ]  # fmt: skip
 
-    def test_pictures_in_memory(self, predict, tmp_path):
-        predict(save=True)([picture(), Image.new("L", (40, 40))])
+    def test_images_in_memory(self, predict, tmp_path):
+        predict(save=True)([blank(), Image.new("L", (40, 40))])
         assert files(tmp_path / "run") == ["image0.jpg", "image1.jpg"]
 
-    def test_nothing_found_leaves_no_label(self, predict, tmp_path):
+    def test_no_predictions_leave_no_label(self, predict, tmp_path):
         run = predict(
             save_txt=True, callbacks={"on_predict_postprocess_end": [lambda p: p.results[0].update(torch.zeros(0, 6))]}
         )
-        run(picture())
+        run(blank())
         assert files(tmp_path) == []
 
     def test_video(self, predict, tmp_path):
-        source = tmp_path / "in" / "v.avi"
-        source.parent.mkdir()
-        video = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"MJPG"), 12, (64, 48))
-        for _ in range(4):
-            video.write(picture())
-        video.release()
+        source = write_video(tmp_path / "in" / "v.avi")
         predict(save=True, save_txt=True, save_frames=True, vid_stride=2)([source, write(tmp_path / "in" / "v.png")])
-        # the picture's label is not called v_2.txt, which is that of the second frame
+        # the image's label is not called v_2.txt, the name of the second frame's label
         assert files(tmp_path / "run") == [
             "labels/v_1.txt", "labels/v_2.txt", "labels/v_png.txt", f"v{VIDEO_SUFFIX}",
             "v_frames/1.jpg", "v_frames/2.jpg", "v_png.png",
@@ -288,11 +300,11 @@ class TestFiles:
     )
     def test_no_two_sources_write_to_one_name(self, tmp_path, paths, stems):
         out = PredictionWriter(tmp_path, get_cfg(), live=False)
-        clips = [Clip(1, 10.0, path) if path.endswith(".avi") else None for path in paths]
-        assert [out.stem(path, clip) for path, clip in zip(paths, clips, strict=True)] == stems
+        frames = [Frame(1, 10.0, path) if path.endswith(".avi") else None for path in paths]
+        assert [out.stem(path, frame) for path, frame in zip(paths, frames, strict=True)] == stems
 
     def test_visualize_draws_the_layers(self, predict, tmp_path):
-        predict(visualize=True)(picture())
+        predict(visualize=True)(blank())
         assert files(tmp_path / "run") == [
             "image0/stage0_Conv2d_features.npy", "image0/stage0_Conv2d_features.png",
             "image0/stage1_BatchNorm2d_features.npy", "image0/stage1_BatchNorm2d_features.png",
@@ -333,9 +345,9 @@ class TestNetwork:
         taken = {}
 
         class Raw(Predictor):
-            def postprocess(self, preds, img, orig_imgs, paths):
+            def postprocess(self, preds, img, orig_imgs):
                 taken.update(preds=preds[0].clone(), img=img.clone())
-                return super().postprocess(preds, img, orig_imgs, paths)
+                return super().postprocess(preds, img, orig_imgs)
 
         args = get_cfg({"mode": "predict", "imgsz": 64, "save": False, "device": "cpu", "verbose": False})
         rng = np.random.default_rng(0)
@@ -351,17 +363,99 @@ class TestNetwork:
     @pytest.mark.parametrize("half", [False, True])
     def test_on_the_gpu(self, predict, half):
         run = predict(device="0", half=half)
-        result = run(picture(64, 64, (255, 51, 0)))[0]
+        result = run(blank(64, 64, (255, 51, 0)))[0]
         assert run.means.is_cuda
         assert run.means[0].tolist() == pytest.approx([0, 0.2, 1], abs=1e-3)
         assert run.model.seen[-1][1] == (torch.float16 if half else torch.float32)
         assert result.numpy().boxes.cls.tolist() == [1]
 
 
-def test_show_in_a_window(predict, monkeypatch):
+class TestOfficialForm:
+    """Predictors made and subclassed as with 8.3.0."""
+
+    def test_constructor_and_call(self, tmp_path):
+        run = Predictor(overrides={"imgsz": 64, "save": False, "device": "cpu", "verbose": False})
+        assert (run.args.mode, run.args.conf, run.model) == ("predict", 0.25, None)
+        (result,) = run(source=blank(), model=Net())
+        assert result.boxes.cls.tolist() == [1]
+        assert len(list(run(blank(), stream=True))) == 1  # the network stays
+
+    def test_options_over_those_of_cfg(self, tmp_path):
+        (tmp_path / "my.yaml").write_text("imgsz: 96\nconf: 0.5\n")
+        base = get_cfg({"imgsz": 96, "conf": 0.5, "device": "cpu"})
+        for cfg in (str(tmp_path / "my.yaml"), base, vars(base)):
+            run = Predictor(cfg, {"imgsz": 128})
+            assert (run.args.imgsz, run.args.conf) == (128, 0.5)
+
+    def test_positional_form_of_this_package(self, log):
+        args = get_cfg({"mode": "predict", "imgsz": 64, "save": False, "device": "cpu", "verbose": False})
+        events = []
+        run = Predictor(Net(), args, {"on_predict_end": [events.append]})
+        run(blank())
+        assert events == [run]
+
+    def test_missing_network_and_source(self):
+        run = Predictor(overrides={"device": "cpu", "verbose": False})
+        with pytest.raises(ValueError, match="no network"):
+            run(blank())
+        with pytest.raises(ValueError, match="needs a source"):
+            run(model=Net())
+
+    def test_source_and_callbacks(self, predict):
+        run = predict(source=[blank()] * 3, batch=2)
+        batches = []
+        run.add_callback("on_predict_batch_end", lambda p: batches.append(p.batch))
+        run.predict_cli()
+        assert [len(batch) for batch in batches] == [3, 3]
+        paths, images, infos = batches[1]
+        assert (paths, infos, images[0].shape) == (["image2.jpg"], ["2: "], (48, 64, 3))
+        assert (run.dataset.bs, run.dataset.mode) == (2, "image")
+
+    def test_overridden_methods_are_called(self, tmp_path, log):
+        class Own(Predictor):
+            def __init__(self, cfg=None, overrides=None, _callbacks=None):
+                super().__init__(cfg, overrides, _callbacks)
+
+            def pre_transform(self, im):
+                return [np.full((32, 64, 3), 51, np.uint8) for _ in im]
+
+            def preprocess(self, im):
+                return super().preprocess(im) * 2
+
+            def inference(self, im, *args, **kwargs):
+                return super().inference(im) / 2
+
+            def write_results(self, i, p, im, s):
+                return f"line {i} {p} {tuple(im.shape)} {s}"
+
+        run = Own(overrides={"imgsz": 64, "save": False, "device": "cpu"})
+        run(blank(), Net())
+        assert run.means[0].tolist() == pytest.approx([0.2] * 3, abs=1e-6)
+        assert log[0] == "line 0 image0.jpg (1, 3, 32, 64) ['0: ']"
+
+    def test_state_that_scripts_read(self, predict, tmp_path):
+        source, modes, writers = write_video(tmp_path / "v.avi", 2), [], []
+
+        def record(predictor):
+            modes.append(predictor.dataset.mode)
+            writers.append(list(predictor.vid_writer))
+
+        run = predict(save=True, callbacks={"on_predict_batch_end": [record]})
+        assert run.vid_writer == {}
+        run(source)
+        assert (modes, writers) == (["video"] * 2, [["v"]] * 2)
+        assert run.plotted_img.shape == (48, 64, 3)
+        assert run.done_warmup
+
+
+def test_show_in_a_window(predict, monkeypatch, tmp_path):
     shown = []
-    monkeypatch.setattr(
-        "ultralytics.engine.predictor.show_image", lambda im, title, ms: shown.append((im.shape, title, ms))
-    )
-    predict(show=True)(picture())
-    assert shown == [((48, 64, 3), "image0.jpg", 300)]
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(cv2, "imshow", lambda title, im: shown.append((title, im.shape)))
+    monkeypatch.setattr(cv2, "waitKey", shown.append)
+    predict(show=True)(blank())
+    assert shown == [("image0.jpg", (48, 64, 3)), 300]
+    shown.clear()
+    video = write_video(tmp_path / "v.avi", 1)
+    predict(show=True)(video)
+    assert shown == [(str(video), (48, 64, 3)), 1]

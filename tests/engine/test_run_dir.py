@@ -4,7 +4,7 @@ from ultralytics.engine.run_dir import RunDir
 from ultralytics.utils.files import read_results, yaml_load
 
 
-def test_rows_are_fixed_width_and_read_back(tmp_path):
+def test_rows_have_fixed_width_and_can_be_read_back(tmp_path):
     record = RunDir(tmp_path / "运行 1")
     record.start({"epochs": 2, "name": None})
     record.add({"epoch": 1, "train/box_loss": 1.23456789, "metrics/mAP50(B)": 0.0})
@@ -22,7 +22,7 @@ def test_rows_are_fixed_width_and_read_back(tmp_path):
     assert yaml_load(record.save_dir / "args.yaml") == {"epochs": 2, "name": None}
 
 
-def test_a_killed_run_s_half_written_file_is_cleared_away(tmp_path):
+def test_the_unfinished_file_of_a_killed_run_is_removed(tmp_path):
     record = RunDir(tmp_path)
     record.weights.mkdir()
     (record.weights / ".best.pt.1234.tmp").write_bytes(b"half")
@@ -31,7 +31,7 @@ def test_a_killed_run_s_half_written_file_is_cleared_away(tmp_path):
     assert [p.name for p in record.weights.iterdir()] == ["last.pt"]
 
 
-def test_history_goes_on_and_is_a_copy(tmp_path):
+def test_history_is_continued_and_copied(tmp_path):
     before = {"epoch": [1]}
     record = RunDir(tmp_path, before)
     record.add({"epoch": 2})

@@ -1,4 +1,4 @@
-"""The six model files of the added modules on the whole way: train, validate, save, load, predict the same."""
+"""The six model files of the added modules: train, validate, save, load, and predict the same."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ import torch
 
 from ultralytics import YOLO
 
-SIX = ["yolov8n-AKConv", "yolo11n-AKConv", "yolov8n-ACmix", "yolov8n-ACmix-P5", "yolov8n-C2f-DLKA", "yolov8n-DLKA"]
+MODELS = ["yolov8n-AKConv", "yolo11n-AKConv", "yolov8n-ACmix", "yolov8n-ACmix-P5", "yolov8n-C2f-DLKA", "yolov8n-DLKA"]
 CPU = {"device": "cpu", "workers": 0, "plots": False}
 
 
-# one of them in the default run; all in the slow one, which takes minutes
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if i else ()) for i, n in enumerate(SIX)])
-def test_the_whole_way(name, tiny_data, tmp_path):
+# one of them in the default run; the others take minutes
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if i else ()) for i, n in enumerate(MODELS)])
+def test_train_validate_save_load_predict(name, tiny_data, tmp_path):
     yolo = YOLO(f"{name}.yaml")
     yolo.train(data=str(tiny_data), epochs=2, imgsz=64, batch=6, nbs=6, project=str(tmp_path), **CPU)
     assert len(yolo.names) == 2 and yolo.trainer.record.epochs == 2
@@ -30,9 +30,9 @@ def test_the_whole_way(name, tiny_data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", ["n", "s"])
-@pytest.mark.parametrize("name", SIX)
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("size", [(64, 64), (96, 96), (320, 320), (64, 160)])
-def test_a_step_at_every_size(name, scale, size):
+def test_a_training_step_at_every_size(name, scale, size):
     net = YOLO(f"{name.replace('n-', f'{scale}-', 1)}.yaml").model.train()
     torch.manual_seed(0)
     batch = {

@@ -273,7 +273,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def kernels():
     """AKConv is computed by the kernels, except where a test asks for PyTorch."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    if DEVICE == "cpu" and (reason := backends._not_interpreted()):
+    if DEVICE == "cpu" and (reason := backends.interpreter_missing()):
         pytest.skip(reason)
     with use_backend("triton"):
         yield

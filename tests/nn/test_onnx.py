@@ -14,7 +14,7 @@ from ultralytics.nn.Addmodules.acmix import ACmix
 from ultralytics.nn.Addmodules.akconv import AKConv
 from ultralytics.nn.Addmodules.dlka import DeformConv, deformable_LKA_Attention
 from ultralytics.nn.Addmodules.dlka3d import deformable_LKA_Attention3d
-from ultralytics.nn.ops import onnx_form
+from ultralytics.nn.ops import onnx_sampling
 from ultralytics.nn.tasks import DetectionModel
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install ultralytics[export]")
@@ -97,7 +97,7 @@ def test_module_runs_on_any_size(name, tmp_path):
 @pytest.mark.parametrize("name", SAMPLED)
 def test_grid_sample_is_there_when_asked_for(name, tmp_path):
     m, path = _ready(MODULES[name]()), str(tmp_path / "module.onnx")
-    with onnx_form("grid_sample"):
+    with onnx_sampling("grid_sample"):
         expected = m(torch.ones(1, 4, 5, 6))  # outside of an export the switch changes nothing
         _export(m, torch.rand(2, 4, 11, 17), path)
     operators = _operators(path)
@@ -108,7 +108,7 @@ def test_grid_sample_is_there_when_asked_for(name, tmp_path):
 
 
 def test_form_that_does_not_exist():
-    with pytest.raises(ValueError, match="one of gather, grid_sample, not 'grid'"), onnx_form("grid"):
+    with pytest.raises(ValueError, match="one of gather, grid_sample, not 'grid'"), onnx_sampling("grid"):
         pass
 
 

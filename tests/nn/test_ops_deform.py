@@ -67,7 +67,7 @@ def test_chunks_give_the_same_as_one(monkeypatch):
     inputs = [t.requires_grad_() for t in inputs]
     results = []
     for values in (1, 1 << 30):
-        monkeypatch.setattr("ultralytics.nn.ops.rows.CHUNK_VALUES", values)
+        monkeypatch.setattr("ultralytics.nn.ops.tracing.CHUNK_VALUES", values)
         out = deform_conv2d_depthwise(*inputs, **options)
         results.append((out, *torch.autograd.grad(out.square().sum(), inputs)))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-12)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ultralytics.nn.ops import deform_conv2d_depthwise, deform_conv3d_depthwise, deform_conv3d_reference, rows
+from ultralytics.nn.ops import deform_conv2d_depthwise, deform_conv3d_depthwise, deform_conv3d_reference, tracing
 
 CASES = [  # volume, kernel, stride, padding, dilation
     ((3, 4, 5), (2, 3, 2), 1, 1, 1),
@@ -51,10 +51,10 @@ def test_reference_equals_loops():
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("chunk", [rows.CHUNK_VALUES, 40])
+@pytest.mark.parametrize("chunk", [tracing.CHUNK_VALUES, 40])
 @pytest.mark.parametrize("reach", [2.0, 0.0], ids=["between", "at voxels"])
 def test_equals_the_reference_and_its_gradients(case, chunk, reach, monkeypatch):
-    monkeypatch.setattr(rows, "CHUNK_VALUES", chunk)
+    monkeypatch.setattr(tracing, "CHUNK_VALUES", chunk)
     inputs, options = _inputs(*case, reach=reach)
     found, expected = deform_conv3d_depthwise(*inputs, **options), deform_conv3d_reference(*inputs, **options)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
@@ -147,7 +147,7 @@ class _Largest(TorchDispatchMode):
 
 
 def test_no_array_is_larger_than_the_offsets(monkeypatch):
-    monkeypatch.setattr(rows, "CHUNK_VALUES", 1 << 16)
+    monkeypatch.setattr(tracing, "CHUNK_VALUES", 1 << 16)
     (x, offset, weight), options = _inputs((6, 6, 6), (7, 7, 7), 1, 9, 3, B=1, C=12)
     with _Largest() as largest:
         deform_conv3d_depthwise(x, offset, weight, **options).sum().backward()

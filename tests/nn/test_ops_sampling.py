@@ -52,7 +52,7 @@ def test_chunks_give_the_same_as_one(monkeypatch):
     x, points = (t.requires_grad_() for t in _inputs(CASES[0]))
     results = []
     for values in (1, 1 << 30):
-        monkeypatch.setattr("ultralytics.nn.ops.rows.CHUNK_VALUES", values)
+        monkeypatch.setattr("ultralytics.nn.ops.tracing.CHUNK_VALUES", values)
         results.append(torch.autograd.grad(sample_points(x, points).square().sum(), (x, points)))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-12)
 

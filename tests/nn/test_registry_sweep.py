@@ -10,7 +10,7 @@ from module_examples import BY_HAND, MORE_ROWS, Example, class_names, each, exam
 
 from ultralytics.nn import fuse, registry
 from ultralytics.nn.Addmodules import acmix
-from ultralytics.nn.ops import rows, window_attention_reference
+from ultralytics.nn.ops import tracing, window_attention_reference
 from ultralytics.nn.registry import register, registered
 
 CASES = [*class_names(), *MORE_ROWS]
@@ -67,7 +67,7 @@ def test_odd_and_rectangular_sizes_equal_the_references(name, monkeypatch):
     found = []
     for reference in (False, True):
         if reference:
-            monkeypatch.setattr(rows, "supported", lambda x: False)
+            monkeypatch.setattr(tracing, "has_fast_path", lambda x: False)
             monkeypatch.setattr(acmix, "window_attention", window_attention_reference)
         for H, W in SIZES:
             x = _halfs(case.inputs(H, W), torch.float64)

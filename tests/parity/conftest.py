@@ -1,4 +1,4 @@
-"""What the comparisons share: the recipe of inputs and weights that both packages follow."""
+"""Fixture of the comparisons: the inputs and weights that both packages use."""
 
 import importlib.util
 from pathlib import Path

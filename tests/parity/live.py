@@ -2,8 +2,8 @@
 
     OFFICIAL=path/to/python pytest tests/parity/live.py
 
-where that Python has ultralytics==8.3.0. pytest does not collect this file by itself. Nothing is exchanged but files in
-temporary folders; see official_side.py for what the other process does.
+where that Python has ultralytics==8.3.0. pytest does not collect this file by default. The processes exchange only
+files in temporary folders; official_side.py is the other process.
 """
 
 import json
@@ -28,8 +28,8 @@ IMGSZ = 160
 
 
 def official(script, *arguments, cwd):
-    """Run a script with the official package; its settings and downloads stay in `cwd`."""
-    assert OFFICIAL.exists(), f"there is no {OFFICIAL}: `make official` makes it, or name a Python by OFFICIAL=..."
+    """Runs a script with the official package, which keeps its settings and downloads in `cwd`."""
+    assert OFFICIAL.exists(), f"{OFFICIAL} does not exist: run `make official`, or set OFFICIAL to another Python"
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"YOLO_CONFIG_DIR": str(cwd)}
     done = subprocess.run(
         [OFFICIAL.absolute(), str(script), *map(str, arguments)],
@@ -43,7 +43,7 @@ def official(script, *arguments, cwd):
 
 
 def job(out, name, **arguments):
-    """Have official_side.py do a job; answers lie in `out`."""
+    """Runs a job of official_side.py; its results are in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "job.json").write_text(json.dumps({"do": name, "out": str(out)} | arguments))
     official(HERE / "official_side.py", out / "job.json", cwd=out)
@@ -73,8 +73,8 @@ def _one_thread():
 
 
 @pytest.fixture(scope="module")
-def pictures(bccd, tmp_path_factory):
-    """Eight photographs in a data set of which the official package may write in."""
+def dataset(bccd, tmp_path_factory):
+    """A dataset of eight images in a folder where the official package may write."""
     root = tmp_path_factory.mktemp("data")
     (root / "images").mkdir()
     (root / "labels").mkdir()
@@ -97,22 +97,22 @@ def test_networks(recipe, tmp_path):
         state = {key: [*value.shape, str(value.dtype)] for key, value in model.state_dict().items()}
         assert state == json.loads((tmp_path / f"{name}.json").read_text())
         for dtype, tolerance in (("float64", 1e-5), ("float32", 1e-4)):
-            made = recipe.outputs(recipe._copy(model), recipe.DTYPES[dtype], lambda m: m.fuse(verbose=False))
+            outputs = recipe.outputs(recipe._copy(model), recipe.DTYPES[dtype], lambda m: m.fuse(verbose=False))
             with np.load(tmp_path / f"{name}-{dtype}.npz") as expected:
-                assert set(expected.files) == set(made)
-                for key in made:
-                    close(made[key].numpy(), expected[key], tolerance, f"{name} {dtype} {key}")
+                assert set(expected.files) == set(outputs)
+                for key in outputs:
+                    close(outputs[key].numpy(), expected[key], tolerance, f"{name} {dtype} {key}")
 
 
 @pytest.mark.parametrize(
-    ("script", "results"),
+    ("script", "names"),
     [
         ("utils/golden/make.py", ("ops", "nms", "tal", "loss", "metrics")),
         ("nn/golden/make_networks.py", ("networks",)),
         ("data/golden/make_official.py", ("official",)),
     ],
 )
-def test_golden_files_are_what_the_package_gives_now(script, results, coco128, tmp_path):
+def test_golden_files_match_the_official_package(script, names, coco128, tmp_path):
     shutil.copy(TESTS / script, tmp_path)
     arguments = []
     if "data/" in script:
@@ -120,15 +120,15 @@ def test_golden_files_are_what_the_package_gives_now(script, results, coco128, t
         for part in ("images/val2017", "labels/val2017"):
             shutil.copytree(coco128 / part, arguments[0] / part, copy_function=shutil.copyfile)
         for folder in (arguments[0], *arguments[0].rglob("*")):
-            folder.chmod(0o755)  # the shared data is read only, the package writes beside it
+            folder.chmod(0o755)  # the shared data are read-only, and the official package writes beside them
     official(tmp_path / Path(script).name, *arguments, cwd=tmp_path)
-    for name in results:
+    for name in names:
         kept = json.loads((TESTS / script).with_name(f"{name}.json").read_text())
         compare(json.loads((tmp_path / f"{name}.json").read_text()), kept, name)
 
 
 def compare(found, expected, what):
-    """Equal trees; numbers to 1e-4, and the versions of the makers do not matter."""
+    """Equal trees: numbers within 1e-4; versions are ignored."""
     if isinstance(expected, dict):
         assert found.keys() == expected.keys(), what
         for key in expected.keys() - {"made_by"}:
@@ -143,16 +143,16 @@ def compare(found, expected, what):
         assert found == expected, what
 
 
-# ---- checkpoints, ours to the official package -----------------------------------------------------------------------
+# ---- our checkpoints in the official package -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def ours(recipe, pictures, tmp_path_factory):
-    """(checkpoint of ours, data set whose labels are nearly its detections) by name, images, the other's answers."""
-    folder = tmp_path_factory.mktemp("ours")
+def own_checkpoints(recipe, dataset, tmp_path_factory):
+    """{name: (checkpoint, dataset with labels close to its detections)}, images, results of the official package."""
+    folder = tmp_path_factory.mktemp("own")
     files = {}
     for name, legacy in (("yolov8n", False), ("yolov8n", True), ("yolo11n", False)):
-        # what half precision keeps, because the official package reads the half-precision network
+        # rounded to half precision, because the official package reads the half-precision network
         network = recipe.stir(build(name, legacy)).half().float()
         network.names = {i: f"name {i}" for i in range(80)}
         files[f"{name}-published" if legacy else name] = network
@@ -160,20 +160,20 @@ def ours(recipe, pictures, tmp_path_factory):
     for name, network in files.items():
         path = folder / f"{name}.pt"
         save_checkpoint(path, network, finished=True, train_args={"task": "detect", "imgsz": IMGSZ})
-        pairs[name] = str(path), str(label_with(YOLO(path), pictures, folder / name))
-    # as it lies there while training goes on, with what a resumed run needs
+        pairs[name] = str(path), str(label_with(YOLO(path), dataset, folder / name))
+    # as saved during training, with the state for resuming
     running = folder / "running.pt"
     save_checkpoint(running, network, finished=False, epoch=2, optimizer={"state": {}}, resume={"rng": torch.arange(3)})
     pairs["running"] = str(running), pairs[name][1]
-    images = [str(p) for p in sorted((pictures / "images").iterdir())[:4]]
-    answers = job(folder / "answers", "use", pairs=list(pairs.values()), images=images, imgsz=IMGSZ)
-    return pairs, images, answers
+    images = [str(p) for p in sorted((dataset / "images").iterdir())[:4]]
+    results = job(folder / "results", "use", pairs=list(pairs.values()), images=images, imgsz=IMGSZ)
+    return pairs, images, results
 
 
-def label_with(yolo, pictures, folder):
-    """The pictures with labels that a network of random weights gets partly right."""
+def label_with(yolo, dataset, folder):
+    """Images of the dataset with labels that the detections of a network with random weights match partly."""
     rng = np.random.default_rng(0)
-    shutil.copytree(pictures / "images", folder / "images")
+    shutil.copytree(dataset / "images", folder / "images")
     (folder / "labels").mkdir()
     for result in yolo.predict(str(folder / "images"), imgsz=IMGSZ, conf=0.3, verbose=False):
         boxes = result.boxes.xywhn.numpy()[:30]
@@ -192,10 +192,10 @@ def label_with(yolo, pictures, folder):
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov8n-published", "yolo11n", "running"])
-def test_official_package_reads_our_checkpoints(name, ours, recipe, tmp_path):
-    pairs, images, answers = ours
+def test_official_package_reads_our_checkpoints(name, own_checkpoints, recipe, tmp_path):
+    pairs, images, results = own_checkpoints
     file, data = pairs[name]
-    raw, *boxes = arrays(answers / f"{name}.npz")
+    raw, *boxes = arrays(results / f"{name}.npz")
     yolo = YOLO(file)
     with torch.no_grad():
         close(yolo.model(recipe.image(recipe.SHAPES["rectangular"]))[0].numpy(), raw, 1e-4)
@@ -207,20 +207,20 @@ def test_official_package_reads_our_checkpoints(name, ours, recipe, tmp_path):
         np.testing.assert_allclose(found[:, 4], expected[:, 4], atol=1e-4)
         np.testing.assert_array_equal(found[:, 5], expected[:, 5])
     metrics = yolo.val(data=data, imgsz=IMGSZ, batch=4, workers=0, plots=False, verbose=False, project=str(tmp_path))
-    theirs = json.loads((answers / f"{name}.json").read_text())
-    assert theirs["names"] == {str(k): v for k, v in yolo.names.items()}
+    official_metrics = json.loads((results / f"{name}.json").read_text())
+    assert official_metrics["names"] == {str(k): v for k, v in yolo.names.items()}
     for key in ("metrics/mAP50(B)", "metrics/mAP50-95(B)", "metrics/recall(B)"):
-        assert metrics.results_dict[key] == pytest.approx(theirs[key], abs=1e-3), key
-    assert theirs["metrics/mAP50(B)"] > 0.2  # the labels come from this network
+        assert metrics.results_dict[key] == pytest.approx(official_metrics[key], abs=1e-3), key
+    assert official_metrics["metrics/mAP50(B)"] > 0.2  # the labels are derived from this network
 
 
-# ---- checkpoints, the official package's to ours ---------------------------------------------------------------------
+# ---- official checkpoints in our package -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["yolov8n.yaml", "yolo11n.yaml"])
-def test_we_read_official_checkpoints(model, pictures, recipe, tmp_path):
-    """As they lie there while training goes on (with loss, optimiser, settings), stripped, and fused."""
-    job(tmp_path, "train", model=model, data=str(pictures / "data.yaml"), imgsz=64)
+def test_we_read_official_checkpoints(model, dataset, recipe, tmp_path):
+    """Checkpoints saved during training (with loss, optimizer, settings), stripped ones, and fused ones."""
+    job(tmp_path, "train", model=model, data=str(dataset / "data.yaml"), imgsz=64)
     x = recipe.image(recipe.SHAPES["rectangular"])
     for name in ("running", "finished", "running-fused", "finished-fused"):
         read = load_checkpoint(tmp_path / f"{name}.pt")
@@ -233,11 +233,11 @@ def test_we_read_official_checkpoints(model, pictures, recipe, tmp_path):
     assert running.content["optimizer"]["param_groups"]
     assert (running.train_args["imgsz"], running.content["version"]) == (64, "8.3.0")
     assert YOLO(tmp_path / "finished.pt").val(
-        data=str(pictures / "data.yaml"), imgsz=64, workers=0, plots=False, verbose=False, project=str(tmp_path)
+        data=str(dataset / "data.yaml"), imgsz=64, workers=0, plots=False, verbose=False, project=str(tmp_path)
     )
 
 
-def test_official_checkpoints_of_other_tasks_are_named(tmp_path):
+def test_official_checkpoints_of_other_tasks_are_refused_by_name(tmp_path):
     job(tmp_path, "others")
     for file in tmp_path.glob("*.pt"):
         with pytest.raises(CheckpointError, match=f"{file.stem}.*this version reads DetectionModel"):

@@ -1,9 +1,9 @@
-"""Writes the golden files: what ultralytics 8.3.0 computes on fixed inputs. `make parity` calls it with its Python.
+"""Writes the golden files: the outputs of ultralytics 8.3.0 for fixed inputs. `make parity` runs it with that package.
 
     python tests/parity/make_golden.py [coco128 folder]
 
-The file of this folder is golden/scales.json, the networks of every scale. The other golden files lie beside the tests
-that read them, with their own scripts; those are run from here too (tests/data only with the folder of pictures).
+This folder's file is golden/scales.json, the networks at every scale. The other golden files are beside the tests that
+read them and have their own scripts, which this script runs as well (tests/data only with the image folder).
 """
 
 import json
@@ -31,7 +31,7 @@ def main():
     ):
         subprocess.run([sys.executable, str(script)], check=True)
     if len(sys.argv) > 1:
-        with tempfile.TemporaryDirectory() as folder:  # the package writes beside the data
+        with tempfile.TemporaryDirectory() as folder:  # the official package writes files beside the data
             copy = Path(folder) / "coco128"
             shutil.copytree(sys.argv[1], copy, copy_function=shutil.copyfile)
             for path in [copy, *copy.rglob("*")]:

@@ -1,6 +1,6 @@
-"""What live.py asks of the official package: one job a process, `python official_side.py JOB.json`, answers as files.
+"""Runs one job of live.py with the official package: `python official_side.py JOB.json`; results are files.
 
-A job is {"do": name of a function below, "out": folder, ...its keyword arguments}. Numbers come back as .npz or .json.
+A job is {"do": name of a function below, "out": folder, ...its keyword arguments}. Results are .npz and .json files.
 """
 
 import json
@@ -17,32 +17,32 @@ from ultralytics.nn import tasks
 
 
 def forward(out, names):
-    """Outputs of networks that are built from the package's model files."""
+    """Outputs of networks built from the official model files."""
     for name in names:
         torch.manual_seed(0)
         model = tasks.DetectionModel(f"{name}.yaml", verbose=False)
         state = {key: [*value.shape, str(value.dtype)] for key, value in model.state_dict().items()}
         (out / f"{name}.json").write_text(json.dumps(state))
         for dtype in ("float64", "float32"):
-            made = recipe.outputs(recipe._copy(model), recipe.DTYPES[dtype], lambda m: m.fuse(verbose=False))
-            np.savez(out / f"{name}-{dtype}.npz", **{key: value.numpy() for key, value in made.items()})
+            outputs = recipe.outputs(recipe._copy(model), recipe.DTYPES[dtype], lambda m: m.fuse(verbose=False))
+            np.savez(out / f"{name}-{dtype}.npz", **{key: value.numpy() for key, value in outputs.items()})
 
 
 def use(out, pairs, images, imgsz):
-    """Raw outputs, detections and validation with checkpoints of ours; each comes with a data set."""
+    """Raw outputs, detections and validation metrics of our checkpoints; each pair is a checkpoint and its dataset."""
     for file, data in pairs:
         name = Path(file).stem
         with torch.no_grad():
             raw = YOLO(file).model.float().eval()(recipe.image(recipe.SHAPES["rectangular"]))[0]
-        found = [r.boxes.data.numpy() for r in YOLO(file).predict(images, imgsz=imgsz, conf=0.4, verbose=False)]
-        np.savez(out / f"{name}.npz", raw.numpy(), *found)
+        boxes = [r.boxes.data.numpy() for r in YOLO(file).predict(images, imgsz=imgsz, conf=0.4, verbose=False)]
+        np.savez(out / f"{name}.npz", raw.numpy(), *boxes)
         metrics = YOLO(file).val(data=data, imgsz=imgsz, batch=4, workers=0, plots=False, verbose=False)
         results = {key: float(value) for key, value in metrics.results_dict.items()}
         (out / f"{name}.json").write_text(json.dumps(results | {"names": metrics.names}))
 
 
 def train(out, model, data, imgsz):
-    """One epoch; the checkpoint as it is while training goes on and the final one, and what they compute."""
+    """Trains one epoch; saves a checkpoint written during training and the final one, with their outputs."""
     yolo = YOLO(model)
     yolo.add_callback("on_model_save", lambda trainer: shutil.copyfile(trainer.last, out / "running.pt"))
     common = {"workers": 0, "plots": False, "amp": False, "verbose": False, "device": "cpu", "pretrained": False}
@@ -58,14 +58,14 @@ def train(out, model, data, imgsz):
 
 
 def others(out):
-    """Networks of the tasks that this project may not have."""
-    made = {
+    """Checkpoints of the other tasks, which this package may not support."""
+    models = {
         "segmentation": tasks.SegmentationModel("yolo11n-seg.yaml", verbose=False),
         "pose estimation": tasks.PoseModel("yolo11n-pose.yaml", verbose=False),
         "oriented boxes": tasks.OBBModel("yolo11n-obb.yaml", verbose=False),
         "classification": tasks.ClassificationModel("yolo11n-cls.yaml", verbose=False),
     }
-    for name, model in made.items():
+    for name, model in models.items():
         torch.save({"model": model.half(), "version": "8.3.0"}, out / f"{name}.pt")
 
 

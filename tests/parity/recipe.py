@@ -1,6 +1,6 @@
-"""What both packages are given: networks, weights, images, detections. Imported by the official side too: torch only.
+"""Inputs of both packages: networks, weights, images. The official side imports it as well, so it needs only torch.
 
-The recipes for weights and images stand in tests/nn/golden/make_networks.py, which older golden files come from.
+Weights and images are defined in tests/nn/golden/make_networks.py, which other golden files use as well.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ stir, image = _MODULE.stir, _MODULE.image
 
 SCALES = [f"{family}{letter}" for family in ("yolov8", "yolo11") for letter in "nsmlx"]
 SHAPES = {"square": (1, 3, 64, 64), "rectangular": (2, 3, 64, 96)}
-# normalisation over four numbers, as on a 2x2 map, multiplies rounding errors; these maps are large enough for float32
+# normalization over four values (a 2x2 map) amplifies rounding errors; these maps are large enough for float32
 TRAIN_SHAPES = {"square": (4, 3, 96, 96), "rectangular": (4, 3, 64, 128)}
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 NUM_SAMPLES = 24
 
 
 def keys(model):
-    """One number for names, shapes and dtypes of all tensors, in their order."""
+    """Hash of names, shapes and dtypes of all tensors, in their order."""
     lines = [f"{k}:{list(v.shape)}:{v.dtype}" for k, v in model.state_dict().items()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def fingerprint(tensor):
-    """Shape, mean size, a sum weighted by position, and values at even distances, with all digits of a double."""
+    """Shape, mean absolute value, a sum weighted by position, and evenly spaced samples, to 12 digits."""
     flat = tensor.detach().double().flatten()
     weights = torch.cos(torch.arange(len(flat), dtype=torch.float64) * 0.37)
     return {
@@ -45,42 +45,42 @@ def fingerprint(tensor):
 
 @torch.no_grad()
 def outputs(model, dtype, fuse):
-    """Name -> tensor: evaluation and training outputs for every shape, and evaluation after merging normalisations.
+    """Name -> tensor: evaluation and training outputs for every shape, and evaluation outputs after fusing.
 
-    `fuse` merges in place: the network is used up afterwards.
+    `fuse` works in place: the network cannot be used again.
     """
     stir(model).to(dtype)
-    found = {}
+    results = {}
     for name, shape in SHAPES.items():
         x = image(shape).to(dtype)
         model.eval()
-        found[f"eval {name}"] = model(x)[0]
+        results[f"eval {name}"] = model(x)[0]
     state = {k: v.clone() for k, v in model.state_dict().items()}
     for name, shape in TRAIN_SHAPES.items():
         model.train()
         for i, level in enumerate(model(image(shape).to(dtype))):
-            found[f"train {name} {i}"] = level
-        model.load_state_dict(state)  # a pass in training mode moves the statistics
+            results[f"train {name} {i}"] = level
+        model.load_state_dict(state)  # a pass in training mode updates the running statistics
     model.eval()
-    fuse(model.float())  # 8.3.0 merges in float32 only
+    fuse(model.float())  # 8.3.0 fuses in float32 only
     model.to(dtype)
     for name, shape in SHAPES.items():
-        found[f"fused {name}"] = model(image(shape).to(dtype))[0]
-    return found
+        results[f"fused {name}"] = model(image(shape).to(dtype))[0]
+    return results
 
 
 def describe(model, fuse):
-    """Golden figures of a network."""
-    found = {
+    """Golden values of a network."""
+    values = {
         "keys": keys(model),
         "tensors": len(model.state_dict()),
         "parameters": sum(p.numel() for p in model.parameters()),
         "stride": model.stride.tolist(),
     }
-    for name, dtype in DTYPES.items():  # float64 first: the weights are the same in both, and small enough for float32
-        made = outputs(model if name == "float32" else _copy(model), dtype, fuse)
-        found[name] = {key: fingerprint(value) for key, value in made.items()}
-    return found
+    for name, dtype in DTYPES.items():  # float64 first: the weights are equal in both, and representable in float32
+        tensors = outputs(model if name == "float32" else _copy(model), dtype, fuse)
+        values[name] = {key: fingerprint(value) for key, value in tensors.items()}
+    return values
 
 
 def _copy(model):
@@ -90,7 +90,7 @@ def _copy(model):
 
 
 def made_by(command):
-    """The versions that wrote a golden file."""
+    """Command and versions that wrote a golden file."""
     import ultralytics
 
     return {

@@ -1,4 +1,4 @@
-"""YOLOv8 and YOLO11 at every scale: keys, shapes, dtypes, outputs are those of 8.3.0; YOLOv8 as published as well."""
+"""YOLOv8 and YOLO11 at every scale: keys, shapes, dtypes and outputs equal those of 8.3.0; also YOLOv8 as published."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 HERE = Path(__file__).resolve().parent
-# relative to the largest value: sums in another order. 8.3.0 merges normalisations in float32 whatever the dtype.
+# relative to the largest value; sums differ in their order. 8.3.0 fuses normalization in float32 for every dtype.
 TOLERANCE = {"float64": 1e-5, "float32": 1e-4}
 PUBLISHED = {
     "yolov8n": 3_157_200,
@@ -23,7 +23,7 @@ PUBLISHED = {
 
 
 def by_size(names):
-    """The small networks as they are, the others marked slow."""
+    """The names; all except scale n are marked slow."""
     return [name if name[-1] == "n" else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
@@ -64,7 +64,7 @@ def close(found, expected, tolerance, what):
     assert found["samples"] == pytest.approx(expected["samples"], rel=tolerance, abs=tolerance * largest), what
 
 
-# ---- YOLOv8 with its published class branch --------------------------------------------------------------------------
+# ---- YOLOv8 with its published classification branch -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", by_size(PUBLISHED))
@@ -81,7 +81,7 @@ def test_published_keys_of_the_class_branch():
 
 
 def test_published_class_branch_by_hand(recipe):
-    """Two 3x3 convolutions with normalisation and SiLU, then a 1x1, written out with torch's own functions."""
+    """Two 3x3 convolutions with normalization and SiLU, then a 1x1 convolution, computed with torch functions."""
     model = recipe.stir(DetectionModel("yolov8n.yaml", verbose=False)).double()
     head, state, inputs = model.model[-1], model.state_dict(), []
     head.register_forward_pre_hook(lambda _, x: inputs.extend(x[0]))
@@ -104,7 +104,7 @@ def test_published_class_branch_by_hand(recipe):
 
 
 def test_only_the_class_branch_differs(recipe):
-    """All other tensors have the keys and shapes of what 8.3.0 builds, and the boxes are the same."""
+    """All other tensors have the keys and shapes of the network that 8.3.0 builds, and the boxes are equal."""
     published, built = DetectionModel("yolov8n.yaml", verbose=False), build("yolov8n")
     shapes = [{k: v.shape for k, v in m.state_dict().items() if ".cv3." not in k} for m in (published, built)]
     assert shapes[0] == shapes[1]

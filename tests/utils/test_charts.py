@@ -1,9 +1,8 @@
-"""Charts: what is on them (asked of the figure's own objects) and that the file is there when the call returns."""
+"""Charts of training and validation: what is drawn, by the objects of the figure, and the file."""
 
 from __future__ import annotations
 
 import sys
-import warnings
 
 import cv2
 import matplotlib
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ultralytics.utils import charts, fonts
+from ultralytics.utils import figures as figures_module
 from ultralytics.utils.charts import (
     gaussian_smooth,
     plot_confusion_matrix,
@@ -27,16 +26,16 @@ X = np.linspace(0, 1, 50)
 
 @pytest.fixture(autouse=True)
 def figures(monkeypatch):
-    """The figures that are drawn, at a resolution that saves time."""
+    """The figures that are drawn, at a low resolution, which saves time."""
     drawn = []
 
-    class Kept(charts.Figure):
+    class Kept(figures_module.Figure):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             drawn.append(self)
 
-    monkeypatch.setattr(charts, "Figure", Kept)
-    monkeypatch.setattr(charts, "DPI", 40)
+    monkeypatch.setattr(figures_module, "Figure", Kept)
+    monkeypatch.setattr(figures_module, "DPI", 40)
     return drawn
 
 
@@ -79,7 +78,7 @@ class TestResults:
         assert len(figures[0].axes[0].lines) == lines
         assert (tmp_path / "other.png").exists()
 
-    def test_cut_and_bad_cells_are_gaps(self, tmp_path, figures):
+    def test_incomplete_and_bad_cells_are_gaps(self, tmp_path, figures):
         path = table(tmp_path / "results.csv", 5)
         path.write_text(path.read_text().replace("0.4", "nan") + "6, 6.0\n")
         plot_results(path)
@@ -95,7 +94,7 @@ class TestResults:
 
 
 class TestSmoothing:
-    def test_a_level_stays_and_noise_shrinks(self):
+    def test_a_constant_stays_and_noise_decreases(self):
         assert gaussian_smooth(np.full(9, 3.0)) == pytest.approx(3.0)
         noise = np.random.default_rng(0).normal(size=200)
         assert gaussian_smooth(noise).std() < 0.5 * noise.std()
@@ -129,7 +128,7 @@ class TestCurves:
         assert legend(figures[0]) == ["all classes 0.75 at 1.000", "RBC", "Platelets"]
         assert figures[0].axes[0].get_ylabel() == "F1"
 
-    def test_many_classes_are_grey_and_only_the_mean_is_named(self, tmp_path, figures):
+    def test_many_classes_are_gray_and_only_the_mean_is_named(self, tmp_path, figures):
         plot_mc_curve(X, np.zeros((40, 50)), range(40), {}, tmp_path / "R_curve.png", "Recall")
         assert len(legend(figures[0])) == 1
         assert len(figures[0].axes[0].lines) == 41
@@ -159,13 +158,13 @@ class TestConfusionMatrix:
         names = {0: "cat", 1: "dog"}
         plot_confusion_matrix(self.MATRIX, names, tmp_path / "c.png", normalize)
         ax = figures[0].axes[0]
-        found = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts}
-        assert found == cells
+        texts = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts}
+        assert texts == cells
         assert ticks(ax.xaxis) == ticks(ax.yaxis) == ["cat", "dog", "background"]
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("True", "Predicted")
 
     @pytest.mark.parametrize(("n", "labels"), [(31, 32), (120, 41)])
-    def test_many_classes_have_no_figures_and_few_names(self, tmp_path, figures, n, labels):
+    def test_many_classes_have_no_values_and_few_names(self, tmp_path, figures, n, labels):
         plot_confusion_matrix(np.eye(n + 1), [f"c{i}" for i in range(n)], tmp_path / "c.png")
         assert not figures[0].axes[0].texts
         assert len(ticks(figures[0].axes[0].xaxis)) == labels
@@ -184,12 +183,12 @@ class TestLabels:
     def test_counts_shapes_and_maps(self, tmp_path, figures):
         boxes = torch.tensor([[0.5, 0.25, 0.2, 0.4], [0.1, 0.1, 0.1, 0.1], [0.5, 0.25, 0.2, 0.4]])
         plot_labels(boxes, torch.tensor([[0.0], [2.0], [0.0]]), NAMES, tmp_path / "labels.jpg")
-        bars, shapes, centres, sizes = figures[0].axes[:4]
+        bars, shapes, centers, sizes = figures[0].axes[:4]
         assert [bar.get_height() for bar in bars.patches] == [2, 0, 1]
         assert ticks(bars.xaxis) == list(NAMES.values())
         outline = shapes.collections[0].get_paths()[0].vertices
         assert np.abs(outline).max(0) == pytest.approx([0.1, 0.2])
-        assert centres.images[0].get_array()[10, 20] == 2  # row of y 0.25, column of x 0.5, in 40 bins
+        assert centers.images[0].get_array()[10, 20] == 2  # row of y 0.25, column of x 0.5, in 40 bins
         assert sizes.images[0].get_array().sum() == 3
         assert size(tmp_path / "labels.jpg") == (400, 440)
 
@@ -204,14 +203,27 @@ class TestLabels:
         assert (tmp_path / "labels.jpg").exists()
 
 
-def test_chinese_names_without_a_font(tmp_path, monkeypatch):
-    monkeypatch.setattr(fonts, "_font_files", tuple)
-    fonts._font_for.cache_clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        plot_confusion_matrix(np.eye(3), {0: "红细胞", 1: "白细胞"}, tmp_path / "c.png")
-    fonts._font_for.cache_clear()
-    assert (tmp_path / "c.png").exists()
+LONG = {0: "a class name that is much longer than any legend or axis could show", 1: "b"}
+
+
+class TestLongNames:
+    def test_legend(self, tmp_path, figures):
+        plot_mc_curve(X, [X, X], [0, 1], LONG, tmp_path / "c.png")
+        assert legend(figures[0])[1:] == ["a class name t..uld show", "b"]
+
+    def test_confusion_matrix(self, tmp_path, figures):
+        plot_confusion_matrix(np.eye(3), LONG, tmp_path / "c.png")
+        assert ticks(figures[0].axes[0].xaxis) == ["a class name t..uld show", "b", "background"]
+
+    def test_bars(self, tmp_path, figures):
+        plot_labels(np.zeros((2, 5)), [0, 1], LONG, tmp_path / "c.jpg")
+        assert ticks(figures[0].axes[0].xaxis) == ["a class name t..uld show", "b"]
+
+
+@pytest.mark.parametrize("i", range(20))
+def test_every_class_is_visible_on_white(i):
+    r, g, b = figures_module.class_color(i)
+    assert 0.299 * r + 0.587 * g + 0.114 * b < 0.65
 
 
 def test_no_pyplot_and_no_global_settings(tmp_path, monkeypatch):

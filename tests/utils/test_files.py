@@ -1,4 +1,4 @@
-"""Files: YAML and its errors, whole-or-nothing writing, numbering, finding."""
+"""Files: YAML and its errors, atomic writing, numbered names, searching."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ultralytics.utils.files import (
         ("e: 1e\nv: 1e3x", {"e": "1e", "v": "1e3x"}),  # not numbers
         ("n: 名字 🙂", {"n": "名字 🙂"}),
         ("\ufeffa: 1", {"a": 1}),  # byte order mark of Windows editors
-        ("a: x\x00\x1by", {"a": "xy"}),  # control characters are dropped, as 8.3.0 does
+        ("a: x\x00\x1by", {"a": "xy"}),  # control characters are dropped, as in 8.3.0
         ("0: person\n1: car", {0: "person", 1: "car"}),
     ],
 )
@@ -47,21 +47,21 @@ def test_yaml_load_gbk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("a: 1\nb: [1, 2\nc: 3\n", r"a\.yaml:3: this is not YAML"),
-        ("a: 1\n\tb: 2\n", r"a\.yaml:2: this is not YAML: .* \(lines are indented by blanks, not by tabs\)"),
+        ("a: 1\n\tb: 2\n", r"a\.yaml:2: this is not YAML: .* \(indent lines with spaces, not with tabs\)"),
         ('a: "C:\\users"\n', r"a\.yaml:1: this is not YAML: .*write C:/data"),
-        ("a： 1\nb: 2\n", r"a\.yaml:2: this is not YAML: .*'：' is another character"),
-        ("a： 1\n", r"found 'a： 1' \(a key ends in ':' and a blank"),
+        ("a： 1\nb: 2\n", r"a\.yaml:2: this is not YAML: .*'：' is a different character"),
+        ("a： 1\n", r"found 'a： 1' \(a key ends with ':' and a space"),
         ("- a\n- b\n", r"a\.yaml: expected lines of the form 'key: value'"),
         ("just text", "'just text'"),
         ("a: !!python/object/apply:os.getcwd []", r"a\.yaml:1"),  # no code runs
     ],
 )
-def test_yaml_load_errors(text, says, tmp_path):
+def test_yaml_load_errors(text, message, tmp_path):
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(YamlError, match=says):
+    with pytest.raises(YamlError, match=message):
         yaml_load(tmp_path / "a.yaml")
 
 
@@ -84,8 +84,8 @@ def test_yaml_round_trip(tmp_path):
     }
     file = tmp_path / "new" / "a.yaml"
     yaml_save(file, data)
-    back = yaml_load(file)
-    assert back == {
+    loaded = yaml_load(file)
+    assert loaded == {
         "z": str(Path("a/b")),
         "a": [1, 2],
         "n": 0.5,
@@ -96,21 +96,21 @@ def test_yaml_round_trip(tmp_path):
         "small": 1e-5,
         "names": {0: "红细胞", 1: "yes", 2: "1e3"},
     }
-    assert list(back) == list(data)
+    assert list(loaded) == list(data)
     assert "红细胞" in file.read_text(encoding="utf-8")
 
 
 def test_atomic_write_keeps_the_old_content_on_failure(tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("old")
-    with pytest.raises(RuntimeError, match="half"), atomic_write(file, "w") as f:
-        f.write("new, but not all of it")
-        raise RuntimeError("half way")
+    with pytest.raises(RuntimeError, match="interrupted"), atomic_write(file, "w") as f:
+        f.write("incomplete")
+        raise RuntimeError("interrupted")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_atomic_write_names_the_file_when_the_disk_is_full(tmp_path):
+def test_atomic_write_names_the_file_if_the_disk_is_full(tmp_path):
     with pytest.raises(OSError, match=r"No space left.*x\.csv"), atomic_write(tmp_path / "x.csv"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
@@ -146,7 +146,7 @@ def test_atomic_write_mode_and_links(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "exist_ok", "free"),
+    ("existing", "name", "exist_ok", "expected"),
     [
         ([], "train", False, "train"),
         (["train/"], "train", False, "train2"),
@@ -157,14 +157,14 @@ def test_atomic_write_mode_and_links(tmp_path):
         (["v1.5/"], "v1.5", False, "v1.52"),  # a folder has none
     ],
 )
-def test_increment_path(there, asked, exist_ok, free, tmp_path):
-    for name in there:
-        if name.endswith("/"):
-            (tmp_path / name).mkdir()
+def test_increment_path(existing, name, exist_ok, expected, tmp_path):
+    for path in existing:
+        if path.endswith("/"):
+            (tmp_path / path).mkdir()
         else:
-            (tmp_path / name).touch()
-    assert increment_path(tmp_path / asked, exist_ok) == tmp_path / free
-    assert not (tmp_path / free).exists() or exist_ok
+            (tmp_path / path).touch()
+    assert increment_path(tmp_path / name, exist_ok) == tmp_path / expected
+    assert not (tmp_path / expected).exists() or exist_ok
 
 
 def test_find_file(tmp_path, monkeypatch):
@@ -179,7 +179,7 @@ def test_find_file(tmp_path, monkeypatch):
     assert find_file("b[1].yaml", folders) == second / "b[1].yaml"
     assert find_file("c.yaml", folders) == Path("c.yaml")
     (here / "a.yaml").touch()
-    assert find_file("a.yaml", folders) == Path("a.yaml")  # as given comes first
+    assert find_file("a.yaml", folders) == Path("a.yaml")  # the path as given takes precedence
     with pytest.raises(FileNotFoundError) as e:
         find_file("A1.yaml", folders, "recipe")
     for part in ("no recipe 'A1.yaml'", str(here), str(first), str(second), "'a.yaml'"):

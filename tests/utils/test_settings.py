@@ -1,4 +1,4 @@
-"""Settings: nothing written unasked, one bad entry costs only itself, a shared file is not destroyed."""
+"""User settings: reading and writing, invalid entries and files, sharing the file, choice of the folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ultralytics.utils import settings as room
 from ultralytics.utils.settings import DEFAULTS, Settings, SettingsError, settings_dir
 
 
@@ -22,10 +21,10 @@ def written(file: Path) -> dict:
 
 
 def test_keys_of_the_shared_file():
-    # 8.3.0 resets a file whose keys or types differ from these
-    lettered = "settings_version datasets_dir weights_dir runs_dir uuid sync api_key openai_api_key"
-    loggers = "clearml comet dvc hub mlflow neptune raytune tensorboard wandb vscode_msg"
-    assert " ".join(DEFAULTS) == f"{lettered} {loggers}"
+    # 8.3.0 resets a file that has other keys or types
+    first = "settings_version datasets_dir weights_dir runs_dir uuid sync api_key openai_api_key"
+    integrations = "clearml comet dvc hub mlflow neptune raytune tensorboard wandb vscode_msg"
+    assert " ".join(DEFAULTS) == f"{first} {integrations}"
     assert DEFAULTS["settings_version"] == "0.0.6"
     assert {type(value) for value in DEFAULTS.values()} == {str, bool}
 
@@ -37,7 +36,7 @@ def test_reading_writes_nothing(file):
     assert not file.parent.exists()
 
 
-def test_a_change_is_written_at_once_and_completely(file):
+def test_changes_are_written_immediately(file):
     settings = Settings(file)
     settings["runs_dir"] = "/data/runs"
     assert written(file) == {**DEFAULTS, "runs_dir": "/data/runs"}
@@ -51,21 +50,21 @@ def test_a_change_is_written_at_once_and_completely(file):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"run_dir": "x"}, "did you mean 'runs_dir'"),
-        ({"xyzzy": "x"}, "there are settings_version"),
-        ({"sync": 1}, "'sync' is 1, but must be true or false"),
-        ({"runs_dir": True}, "must be text"),
+        ({"xyzzy": "x"}, "available: settings_version"),
+        ({"sync": 1}, "'sync' is 1, expected true or false"),
+        ({"runs_dir": True}, "expected a string"),
         ({"runs_dir": "ok", "wandb": "yes"}, "'wandb'"),
     ],
 )
-def test_a_wrong_change_changes_nothing(change, says, file):
+def test_invalid_changes_are_rejected(change, message, file):
     settings = Settings(file)
     for call in (lambda: settings.update(change), lambda: settings.update(**change)):
         with pytest.raises(SettingsError) as e:
             call()
-        assert says in str(e.value)
+        assert message in str(e.value)
     assert dict(settings) == DEFAULTS
     assert not file.exists()
     with pytest.raises(KeyError):
@@ -74,21 +73,21 @@ def test_a_wrong_change_changes_nothing(change, says, file):
         del settings["xyzzy"]
 
 
-def test_bad_entries_are_ignored_one_by_one_and_kept_in_the_file(file):
+def test_invalid_entries_are_ignored_and_preserved(file):
     file.parent.mkdir()
-    file.write_text(json.dumps({"runs_dir": "mine", "sync": 1, "openvino_msg": True}), encoding="utf-8")
+    file.write_text(json.dumps({"runs_dir": "own", "sync": 1, "openvino_msg": True}), encoding="utf-8")
     settings = Settings(file)
-    assert (settings["runs_dir"], settings["sync"]) == ("mine", False)
+    assert (settings["runs_dir"], settings["sync"]) == ("own", False)
     assert [problem.split("'")[1] for problem in settings.problems] == ["sync", "openvino_msg"]
     settings["weights_dir"] = "w"
-    assert written(file) == {**DEFAULTS, "runs_dir": "mine", "weights_dir": "w", "sync": 1, "openvino_msg": True}
-    settings["sync"] = True  # given a right value, the wrong one goes
+    assert written(file) == {**DEFAULTS, "runs_dir": "own", "weights_dir": "w", "sync": 1, "openvino_msg": True}
+    settings["sync"] = True  # a valid value replaces the invalid one
     assert written(file)["sync"] is True
     assert Settings(file)["sync"] is True
 
 
 @pytest.mark.parametrize("text", ["{broken", "[1, 2]", ""])
-def test_unreadable_file_is_set_aside(text, file):
+def test_unreadable_file_is_renamed(text, file):
     file.parent.mkdir()
     file.write_text(text, encoding="utf-8")
     settings = Settings(file)
@@ -101,10 +100,10 @@ def test_unreadable_file_is_set_aside(text, file):
 
 
 def test_changes_of_another_process_are_not_lost(file):
-    one, other = Settings(file), Settings(file)
-    assert one["runs_dir"] == other["runs_dir"] == "runs"
-    one["runs_dir"] = "a"
-    other["weights_dir"] = "b"
+    first, second = Settings(file), Settings(file)
+    assert first["runs_dir"] == second["runs_dir"] == "runs"
+    first["runs_dir"] = "a"
+    second["weights_dir"] = "b"
     assert (Settings(file)["runs_dir"], Settings(file)["weights_dir"]) == ("a", "b")
 
 
@@ -117,26 +116,24 @@ def test_folder(tmp_path, monkeypatch):
     assert settings_dir().name == "Ultralytics"
 
 
-def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
-    locked = tmp_path / "locked"
-    monkeypatch.setenv("YOLO_CONFIG_DIR", str(locked))
-    monkeypatch.setattr(room, "_writable", lambda folder: folder != locked)
-    assert settings_dir().name == "Ultralytics"
-    assert settings_dir() != locked
+def test_folder_that_is_not_writable(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "file" / "config"))
+    assert settings_dir() == Path(tempfile.gettempdir()) / "Ultralytics"
+    assert settings_dir() == settings_dir()
+    assert capsys.readouterr().out.count(f"{tmp_path / 'file' / 'config'} is not writable") == 1  # reported once
 
 
-def test_a_user_without_a_home(tmp_path, monkeypatch, caplog):
-    """A container's `--user 1234` has no HOME and no entry in the list of users."""
+def test_user_without_home(tmp_path, monkeypatch, capsys):
+    """The user of `docker run --user 1234` has no HOME and is not in the user database."""
 
-    def unknown(path):
+    def fail(path):
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(Path, "expanduser", lambda path: unknown(path) if str(path).startswith("~") else path)
-    monkeypatch.setattr(Path, "home", classmethod(unknown))
-    room._settings_dir.cache_clear()
+    monkeypatch.setattr(Path, "expanduser", lambda path: fail(path) if str(path).startswith("~") else path)
+    monkeypatch.setattr(Path, "home", classmethod(fail))
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
     assert settings_dir() == tmp_path
     monkeypatch.delenv("YOLO_CONFIG_DIR")
     assert settings_dir() == Path(tempfile.gettempdir()) / "Ultralytics"
-    assert "YOLO_CONFIG_DIR sets it" in caplog.text
-    room._settings_dir.cache_clear()
+    assert "set YOLO_CONFIG_DIR" in capsys.readouterr().out

@@ -13,10 +13,13 @@ from torch import nn
 from ultralytics.utils.torch_utils import (
     EarlyStopping,
     ModelEMA,
+    images_to_device,
     init_seeds,
     intersect_dicts,
     keep_freed_memory,
     kept_rng,
+    max_stride,
+    random_rescale,
     rng_state,
     select_device,
     set_rng_state,
@@ -31,7 +34,7 @@ def test_cpu(text):
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("7", "CUDA devices"), (63, "CUDA devices"), ("0,1", "one device"), ([0, 1], "one device"), ("tpu", "write cpu")],
+    [("7", "CUDA devices"), (63, "CUDA devices"), ("0,1", "one device"), ([0, 1], "one device"), ("tpu", "use cpu")],
 )
 def test_impossible_devices(device, message):
     with pytest.raises(ValueError, match=message):
@@ -131,6 +134,33 @@ def test_freed_memory_is_kept_only_where_nobody_chose_otherwise(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     assert keep_freed_memory() is False
     keep_freed_memory.cache_clear()
+
+
+def test_images_to_device():
+    images = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).reshape(2, 3, 4, 5)
+    moved = images_to_device(images, torch.device("cpu"))
+    torch.testing.assert_close(moved, images.float() / 255)
+    assert moved.is_contiguous(memory_format=torch.channels_last) and images[0, 0, 0, 1] == 1
+    assert images_to_device(images, torch.device("cpu"), torch.float16).dtype == torch.float16
+
+
+@pytest.mark.parametrize(("strides", "least", "expected"), [([8, 16], 32, 32), ([8, 64], 32, 64), ([8, 16], 1, 16)])
+def test_max_stride(strides, least, expected):
+    net = nn.Linear(1, 1)
+    net.stride = torch.tensor(strides)
+    assert max_stride(net, least) == expected
+
+
+def test_random_rescale_keeps_the_aspect_and_the_stride():
+    random.seed(0)
+    images, shapes = torch.rand(1, 3, 64, 96), set()
+    for _ in range(60):
+        scaled = random_rescale(images, imgsz=96, stride=32)
+        height, width = scaled.shape[2:]
+        assert height % 32 == width % 32 == 0 and 32 <= width <= 160 and abs(height - width * 64 / 96) < 32
+        assert scaled is images or (height, width) != (64, 96)
+        shapes.add(width)
+    assert shapes == {32, 64, 96, 128, 160}
 
 
 def test_intersect_dicts():

@@ -1,1 +1,1 @@
-"""Data: from the user's folder to batches. check -> images, labels -> dataset with augment -> loader."""
+"""Data, from the user's folder to batches: dataset_config, images, labels -> dataset with augment -> loader."""

@@ -1,4 +1,4 @@
-"""Named flat arrays in one file that is mapped into memory instead of read: workers share its pages. Never pickle.
+"""Named arrays in one file that is mapped into memory instead of read: workers share its pages. No pickle.
 
 Layout: MAGIC, length of the header (8 bytes), header (JSON: version, and dtype, shape and offset of each array), then
 the arrays, each at a multiple of 64 bytes. Lists of unequal length ("ragged" columns) are a flat array and its offsets.
@@ -19,11 +19,11 @@ _ALIGN = 64
 
 
 class ArrayFileError(ValueError):
-    """The file is not a column file of the wanted version, or is damaged."""
+    """The file is not an array file of the expected version, or is damaged."""
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], version: str) -> None:
-    """Write arrays of plain numbers; the file appears whole or not at all."""
+    """Write arrays of plain numbers atomically."""
     described, position = {}, 0
     for name, array in arrays.items():
         described[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "offset": position}
@@ -38,7 +38,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], version: str) -> N
 
 
 def load_arrays(path: Path, version: str) -> dict[str, np.ndarray]:
-    """The arrays of a column file, read only and mapped.
+    """The arrays of a file, read only and mapped.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -46,7 +46,7 @@ def load_arrays(path: Path, version: str) -> dict[str, np.ndarray]:
     """
     with path.open("rb") as f:
         if f.read(len(MAGIC)) != MAGIC:
-            raise ArrayFileError(f"{path}: this is not a column file")
+            raise ArrayFileError(f"{path}: this is not an array file")
         length = int.from_bytes(f.read(8), "little")
         start = len(MAGIC) + 8 + length
         size = path.stat().st_size
@@ -56,7 +56,7 @@ def load_arrays(path: Path, version: str) -> dict[str, np.ndarray]:
         except (ValueError, KeyError, TypeError) as e:
             raise ArrayFileError(f"{path}: the header is damaged") from e
     if stated != (version, size):
-        raise ArrayFileError(f"{path}: version {stated[0]} with {stated[1]} bytes, wanted {version} with {size}")
+        raise ArrayFileError(f"{path}: version {stated[0]} with {stated[1]} bytes, expected {version} with {size}")
     memory = np.memmap(path, np.uint8, "r").view(np.ndarray)  # the plain view is what slices quickly
     try:
         return {name: _array(memory, start + d["offset"], d["dtype"], d["shape"]) for name, d in described.items()}
@@ -92,13 +92,13 @@ def pack_text(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unpack_text(blob: np.ndarray, offsets: np.ndarray, row: int) -> str:
-    """Text number `row` of a packed column."""
+    """The text at index `row` of a packed column."""
     return blob[offsets[row] : offsets[row + 1]].tobytes().decode("utf-8", "surrogateescape")
 
 
 def _array(memory: np.ndarray, start: int, dtype: str, shape: Sequence[int]) -> np.ndarray:
-    kind = np.dtype(dtype)
-    if kind.hasobject:
+    numpy_dtype = np.dtype(dtype)
+    if numpy_dtype.hasobject:
         raise ValueError("only plain numbers are stored")
     count = int(np.prod(shape))
-    return memory[start : start + count * kind.itemsize].view(kind).reshape(shape)
+    return memory[start : start + count * numpy_dtype.itemsize].view(numpy_dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""What sources hand out (`Batch`), and the live ones: cameras and network streams, each read by a thread of its own."""
+"""Live sources: cameras and network streams, each read by its own thread."""
 
 from __future__ import annotations
 
@@ -6,31 +6,14 @@ import re
 import threading
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from ultralytics.data.source_batch import Frame, SourceBatch
+
 BUFFERED_FRAMES = 30
-DEFAULT_FPS = 30.0  # of cameras that do not say
-
-
-class Clip(NamedTuple):
-    """Where a frame of a video or stream stands."""
-
-    frame: int  # number of the frame, from 1
-    fps: float  # of the frames that are read: the video's own rate over vid_stride
-    path: str  # of the video
-
-
-class Batch(NamedTuple):
-    """Pictures that go through the network together; the four lists run in parallel."""
-
-    paths: list[str]
-    images: list[np.ndarray]  # (H, W, 3) uint8 BGR each
-    infos: list[str]  # beginning of the log line of each
-    clips: list[Clip | None]  # None for still pictures
-    tensor: Any = None  # (B, 3, H, W) float RGB in 0..1 if a tensor was given: it goes in as it is
+DEFAULT_FPS = 30.0  # of cameras and videos that do not report it
 
 
 class LiveStreams:
@@ -38,29 +21,30 @@ class LiveStreams:
 
     Args:
         addresses: camera numbers and addresses that OpenCV opens.
-        vid_stride: take every n-th frame.
-        buffer: keep up to 30 frames waiting; otherwise only the newest one is kept, the others are dropped.
+        vid_stride: read every n-th frame.
+        buffer: queue up to 30 frames; otherwise only the newest one is kept and the others are dropped.
 
     Raises:
-        ConnectionError: one of them cannot be opened (when the iteration starts).
+        ConnectionError: one of them cannot be opened; raised when the iteration starts.
     """
 
     is_live = True
-    is_tensor = False
     has_video = True
+    mode = "stream"
 
     def __init__(self, addresses: list[str | int], vid_stride: int = 1, buffer: bool = False) -> None:
         self.addresses = addresses
         self.vid_stride = vid_stride
         self.buffer = buffer
+        self.bs = len(addresses)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[SourceBatch]:
         readers: list[_Reader] = []
         try:
             for address in self.addresses:
                 readers.append(_Reader(address, self.vid_stride, self.buffer))
             while True:
-                batch = Batch([], [], [], [])
+                batch = SourceBatch([], [], [], [])
                 for i, reader in enumerate(readers):
                     image = reader.next()
                     if image is None:
@@ -68,7 +52,7 @@ class LiveStreams:
                     batch.paths.append(reader.name)
                     batch.images.append(image)
                     batch.infos.append(f"{i}: ")
-                    batch.clips.append(Clip(reader.taken, reader.fps, reader.name))
+                    batch.frames.append(Frame(reader.count, reader.fps, reader.name))
                 if not batch.images:
                     return
                 yield batch
@@ -78,16 +62,16 @@ class LiveStreams:
 
 
 class _Reader:
-    """One stream and its thread."""
+    """One stream and the thread that reads it."""
 
     def __init__(self, address: str | int, vid_stride: int, buffer: bool) -> None:
-        self.name = re.sub(r"[^\w.-]+", "_", str(address))  # fit for a file name
-        self.taken = 0
+        self.name = re.sub(r"[^\w.-]+", "_", str(address))  # usable in a file name
+        self.count = 0
         self._video = cv2.VideoCapture(address)
         if not self._video.isOpened():
             self._video.release()
             raise ConnectionError(
-                f"The stream '{address}' cannot be opened. Is the camera there, is the address reachable?"
+                f"the stream '{address}' cannot be opened; check that the camera is connected and the address reachable"
             )
         self.fps = (self._video.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS) / vid_stride
         self._stride, self._buffer = vid_stride, buffer
@@ -104,11 +88,11 @@ class _Reader:
             if not self._frames:
                 return None
             self._changed.notify_all()
-            self.taken += 1
+            self.count += 1
             return self._frames.popleft()
 
     def close(self) -> None:
-        """End the thread and let go of the camera."""
+        """End the thread and release the camera."""
         with self._changed:
             self._running = False
             self._changed.notify_all()
@@ -122,7 +106,7 @@ class _Reader:
                 if not ok:
                     break
                 with self._changed:
-                    if self._buffer:  # wait for room rather than lose a frame
+                    if self._buffer:  # wait for space in the queue, no frame is lost
                         self._changed.wait_for(lambda: len(self._frames) < BUFFERED_FRAMES or not self._running)
                     self._frames.append(image)
                     self._changed.notify_all()

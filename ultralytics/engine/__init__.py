@@ -1,1 +1,1 @@
-"""The run itself: the model object users touch, training, validation and prediction loops."""
+"""The YOLO object that users work with, and the loops of training, validation and prediction."""

@@ -1,8 +1,8 @@
-"""Events that a run fires, and the users' functions that wait for them."""
+"""Events of a run, and the users' functions that are called when they fire."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ultralytics.utils.suggest import did_you_mean
@@ -43,10 +43,10 @@ EVENTS = (
 class Callbacks(dict[str, list[Callback]]):
     """Functions by event; an event that does not exist is an error, since its function would never run."""
 
-    def __init__(self, given: dict[str, list[Callback]] | None = None) -> None:
+    def __init__(self, functions: Mapping[str, list[Callback]] | None = None) -> None:
         super().__init__({event: [] for event in EVENTS})
-        for event, functions in (given or {}).items():
-            for function in functions:
+        for event, callbacks in (functions or {}).items():
+            for function in callbacks:
                 self.add(event, function)
 
     def add(self, event: str, function: Callback) -> None:
@@ -55,12 +55,24 @@ class Callbacks(dict[str, list[Callback]]):
         Raises:
             ValueError: there is no such event.
         """
-        if event not in self:
-            hint = did_you_mean(event, EVENTS) or f"; there are: {', '.join(EVENTS)}"
-            raise ValueError(f"there is no event '{event}'{hint}")
+        self._check(event)
         self[event].append(function)
 
-    def run(self, event: str, source: Any) -> None:
-        """Call the functions that wait for `event` with the object that fires it."""
+    def replace(self, event: str, function: Callback) -> None:
+        """Call only `function` whenever `event` fires.
+
+        Raises:
+            ValueError: there is no such event.
+        """
+        self._check(event)
+        self[event] = [function]
+
+    def run(self, event: str, source: object) -> None:
+        """Call the functions of `event` with the object that fires it."""
         for function in self[event]:
             function(source)
+
+    def _check(self, event: str) -> None:
+        if event not in self:
+            hint = did_you_mean(event, EVENTS) or f"; events: {', '.join(EVENTS)}"
+            raise ValueError(f"there is no event '{event}'{hint}")

@@ -140,8 +140,8 @@ class YOLO:
                 "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
             )
         predictor = predictor or get_task(self.task).load("predictor")
-        self.predictor = predictor(model=self.model, args=args, callbacks=self.callbacks)
-        return self.predictor(source, stream=stream)
+        self.predictor = predictor(overrides=dict(args), _callbacks=self.callbacks)
+        return self.predictor(source, model=self.model, stream=stream)
 
     def embed(self, source: object = None, stream: bool = False, **kwargs: Any) -> list[Tensor] | Iterator[Tensor]:
         """One vector per image: mean outputs of the layers `embed=[...]`, by default of the last but one."""

@@ -1,4 +1,4 @@
-"""The optimiser of a run: parameter groups, the `auto` rule, learning-rate curve and warm-up."""
+"""Optimizer of a run: parameter groups, the `auto` rule, learning-rate curve and warm-up."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch.optim import Optimizer
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import one_cycle
 
-AUTO_LONG_RUN = 10_000  # optimiser steps from which `auto` prefers SGD over AdamW
+AUTO_LONG_RUN = 10_000  # optimizer steps above which `auto` prefers SGD over AdamW
 MIN_WARMUP_STEPS = 100
 _ADAMS = {name.lower(): name for name in ("Adam", "Adamax", "AdamW", "NAdam", "RAdam")}
-_FUSED = ("SGD", "Adam", "AdamW")  # have one kernel for all tensors on CPU and CUDA alike
+_FUSED = ("SGD", "Adam", "AdamW")  # have one kernel for all tensors, on CPU and CUDA
 _NORMS = tuple(cls for name, cls in vars(nn).items() if isinstance(cls, type) and "Norm" in name)
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters as (biases, weights that decay, weights of normalisation layers), in the order of the modules."""
+    """Parameters as (biases, weights that decay, weights of normalization layers), in the order of the modules."""
     biases: list[nn.Parameter] = []
     weights: list[nn.Parameter] = []
     norms: list[nn.Parameter] = []
@@ -35,7 +35,7 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 
 
 def freeze_layers(model: nn.Module, freeze: int | list[int] | None) -> None:
-    """Let the first `freeze` layers, or the layers of that list, keep their weights; all others learn."""
+    """Exclude the first `freeze` layers, or the layers of that list, from training; include all others."""
     layers = freeze if isinstance(freeze, list) else range(freeze or 0)
     stems = tuple(f"model.{i}." for i in layers)
     for name, parameter in model.named_parameters():
@@ -46,21 +46,21 @@ def freeze_layers(model: nn.Module, freeze: int | list[int] | None) -> None:
 
 
 def auto_choice(num_classes: int, steps: float) -> tuple[str, float, float]:
-    """Optimiser, learning rate and momentum that `optimizer=auto` takes for a run of so many steps."""
+    """Optimizer, learning rate and momentum that `optimizer=auto` uses for a run of `steps` optimizer steps."""
     if steps > AUTO_LONG_RUN:
         return "SGD", 0.01, 0.9
     return "AdamW", round(0.002 * 5 / (4 + num_classes), 6), 0.9
 
 
 def build_optimizer(model: nn.Module, name: str, lr: float, momentum: float, decay: float) -> Optimizer:
-    """Optimiser over the three groups of `parameter_groups`; only the second one decays.
+    """Optimizer over the three groups of `parameter_groups`; only the second one decays.
 
     Args:
-        model: its frozen parameters are included, they just never get a gradient.
-        name: SGD, Adam, Adamax, AdamW, NAdam, RAdam or RMSProp, in any case.
+        model: its frozen parameters are included, but get no gradient.
+        name: SGD, Adam, Adamax, AdamW, NAdam, RAdam or RMSProp, upper or lower case.
         lr: initial learning rate.
         momentum: momentum, or the first beta of the Adam family.
-        decay: weight decay of the second group.
+        decay: L2 weight decay of the second group.
 
     Raises:
         ValueError: another name.
@@ -81,12 +81,12 @@ def build_optimizer(model: nn.Module, name: str, lr: float, momentum: float, dec
     elif key == "rmsprop":
         optimizer = torch.optim.RMSprop(groups, lr=lr, momentum=momentum)
     elif key == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=True, **fused)
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, **fused)
     else:
-        raise ValueError(f"optimizer={name} is unknown; take auto, SGD, RMSProp or one of {', '.join(_ADAMS.values())}")
+        raise ValueError(f"optimizer={name} is unknown; use auto, SGD, RMSProp or one of {', '.join(_ADAMS.values())}")
     LOGGER.info(
-        f"Optimiser {type(optimizer).__name__}(lr={lr:g}, momentum={momentum:g}): {len(weights)} weights with decay "
-        f"{decay:g}, {len(norms)} of normalisation layers and {len(biases)} biases without"
+        f"Optimizer {type(optimizer).__name__}(lr={lr:g}, momentum={momentum:g}): {len(weights)} weights with decay "
+        f"{decay:g}, {len(norms)} of normalization layers and {len(biases)} biases without"
     )
     return optimizer
 
@@ -100,13 +100,13 @@ def lr_curve(epochs: int, lrf: float, cosine: bool) -> Callable[[float], float]:
 
 @dataclass
 class WarmUp:
-    """The first steps: rates rise from 0 (biases fall from `bias_lr`), momentum and accumulation rise as well.
+    """The first batches: learning rates rise from 0 (biases: fall from `bias_lr`), momentum and accumulation rise.
 
     Attributes:
-        steps: batches that it lasts, at least 100; -1 without warm-up.
-        bias_lr, momentum: where biases' rate and momentum start.
-        final_momentum: where momentum ends.
-        accumulate: batches per optimiser step after the warm-up.
+        steps: number of batches, at least 100; -1 without warm-up.
+        bias_lr, momentum: initial learning rate of the biases, and initial momentum.
+        final_momentum: momentum at the end.
+        accumulate: batches per optimizer step after the warm-up.
     """
 
     steps: int
@@ -117,11 +117,11 @@ class WarmUp:
 
     @classmethod
     def length(cls, epochs: float, batches_per_epoch: int) -> int:
-        """Number of batches that a warm-up of so many epochs lasts."""
+        """Number of batches of a warm-up of `epochs` epochs."""
         return max(round(epochs * batches_per_epoch), MIN_WARMUP_STEPS) if epochs > 0 else -1
 
     def apply(self, optimizer: Optimizer, step: int, factor: float) -> int:
-        """Set rates and momentum for batch number `step`; gives the batches per optimiser step for now.
+        """Set learning rates and momentum for batch `step`; returns the present batches per optimizer step.
 
         Args:
             optimizer: its groups are changed; group 0 holds the biases.
@@ -138,5 +138,5 @@ class WarmUp:
 
 
 def steps_of_run(num_images: int, batch: int, nbs: int, epochs: int) -> int:
-    """Optimiser steps of a whole run, by which `auto` decides."""
+    """Optimizer steps of a whole run, by which `auto` decides."""
     return math.ceil(num_images / max(batch, nbs)) * epochs

@@ -1,4 +1,4 @@
-"""Files of a prediction run: pictures, videos, frames, labels and crops, each under a name of its own."""
+"""Files of a prediction run: images, videos, frames, labels and crops, each under a unique name."""
 
 from __future__ import annotations
 
@@ -6,104 +6,108 @@ import re
 import sys
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from ultralytics.data.streams import Clip
+from ultralytics.data.source_batch import Frame
 from ultralytics.engine.results import Results
+from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.plotting import write_image
 
-WRITABLE = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})  # other pictures are written as .jpg
+WRITABLE = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})  # other images are written as .jpg
 VIDEO_SUFFIX, VIDEO_CODE = (".mp4", "mp4v") if sys.platform == "darwin" else (".avi", "MJPG")
 
 
 class PredictionWriter:
-    """Writes what the settings `save`, `save_frames`, `save_txt`, `save_conf` and `save_crop` ask for.
+    """Writes what the options `save`, `save_frames`, `save_txt`, `save_conf` and `save_crop` ask for.
 
-    Pictures of the same name from different folders get different names here: a.jpg, a_2.jpg, ...
+    Images of the same name from different folders get different names here: a.jpg, a_2.jpg, ...
 
     Args:
-        folder: the run's folder; it is made with the first file.
-        args: the settings.
-        live: the source is made of streams, whose frames alternate.
+        folder: of the run; it is made with the first file.
+        args: the options.
+        live: the source consists of streams, whose frames alternate.
+
+    Attributes:
+        num_labels: label files written.
+        videos: open video files by their stem.
     """
 
-    def __init__(self, folder: Path, args: Any, live: bool) -> None:
+    def __init__(self, folder: Path, args: IterableSimpleNamespace, live: bool) -> None:
         self.folder = folder
         self.args = args
         self.live = live
-        self.labels = 0  # label files written
-        self._stills: set[str] = set()  # names given, in lower case: some file systems see no difference
-        self._clips: set[str] = set()
-        self._clip_stems: dict[str, str] = {}
-        self._videos: dict[str, cv2.VideoWriter] = {}
+        self.num_labels = 0
+        self.videos: dict[str, cv2.VideoWriter] = {}
+        # stems in use, in lower case, since some file systems do not distinguish case
+        self._image_stems: set[str] = set()
+        self._video_stems: set[str] = set()
+        self._stem_of_video: dict[str, str] = {}
 
-    def write(self, result: Results, drawn: np.ndarray | None, clip: Clip | None) -> None:
-        """Write the files of one picture; `drawn` is the picture with its boxes, None to write none."""
+    def write(self, result: Results, drawn: np.ndarray | None, frame: Frame | None) -> None:
+        """Write the files of one image; `drawn` is the image with its predictions, None to write no image."""
         args = self.args
-        stem = self.stem(result.path, clip)
-        numbered = stem if clip is None else f"{stem}_{clip.frame}"
+        stem = self.stem(result.path, frame)
+        numbered = stem if frame is None else f"{stem}_{frame.number}"
         if drawn is not None:
-            self._picture(stem, result.path, drawn, clip)
+            self._write_image(stem, result.path, drawn, frame)
         if args.save_txt:
             file = Path(result.save_txt(self.folder / "labels" / f"{numbered}.txt", save_conf=bool(args.save_conf)))
-            self.labels += file.exists()
+            self.num_labels += file.exists()
         if args.save_crop:
             result.save_crop(self.folder / "crops", f"{numbered}.jpg")
 
-    def stem(self, path: str, clip: Clip | None) -> str:
-        """The name without suffix under which this picture's files go; all frames of a video have the same."""
-        if clip is not None and clip.frame > 1:
-            return self._clip_stems[clip.path]
-        base, kind = Path(path).stem or "image", Path(path).suffix.lstrip(".").lower() or "image"
-        while clip is None and base.casefold() in self._clips:
-            base = f"{base}_{kind}"  # <base>_2 and so on could be frames of that video
+    def stem(self, path: str, frame: Frame | None) -> str:
+        """The unique file name, without suffix, for this image; the frames of a video share one."""
+        if frame is not None and frame.number > 1:
+            return self._stem_of_video[frame.path]
+        base, suffix = Path(path).stem or "image", Path(path).suffix.lstrip(".").lower() or "image"
+        while frame is None and base.casefold() in self._video_stems:
+            base = f"{base}_{suffix}"  # <base>_2 and so on could be frames of that video
         names = chain([base], (f"{base}_{n}" for n in count(2)))
-        stem = next(name for name in names if self._free(name.casefold(), clip is not None))
-        (self._stills if clip is None else self._clips).add(stem.casefold())
-        if clip is not None:
-            self._clip_stems[clip.path] = stem
+        stem = next(name for name in names if self._is_free(name.casefold(), frame is not None))
+        (self._image_stems if frame is None else self._video_stems).add(stem.casefold())
+        if frame is not None:
+            self._stem_of_video[frame.path] = stem
         return stem
 
     def close(self) -> None:
         """Finish the videos."""
-        for video in self._videos.values():
+        for video in self.videos.values():
             video.release()
-        self._videos.clear()
+        self.videos.clear()
 
-    def _picture(self, stem: str, path: str, drawn: np.ndarray, clip: Clip | None) -> None:
-        if clip is None:
-            if not self.args.save:
-                return
-            suffix = Path(path).suffix
-            write_image(self.folder / f"{stem}{suffix if suffix.lower() in WRITABLE else '.jpg'}", drawn)
+    def _write_image(self, stem: str, path: str, drawn: np.ndarray, frame: Frame | None) -> None:
+        if frame is None:
+            if self.args.save:
+                suffix = Path(path).suffix
+                write_image(self.folder / f"{stem}{suffix if suffix.lower() in WRITABLE else '.jpg'}", drawn)
             return
         if self.args.save:
-            if stem not in self._videos:
-                self._videos[stem] = self._open_video(stem, drawn, clip.fps)
-            self._videos[stem].write(drawn)
+            if stem not in self.videos:
+                self.videos[stem] = self._open_video(stem, drawn, frame.fps)
+            self.videos[stem].write(drawn)
         if self.args.save_frames:
-            write_image(self.folder / f"{stem}_frames" / f"{clip.frame}.jpg", drawn)
+            write_image(self.folder / f"{stem}_frames" / f"{frame.number}.jpg", drawn)
 
     def _open_video(self, stem: str, drawn: np.ndarray, fps: float) -> cv2.VideoWriter:
         if not self.live:
-            self.close()  # files are read one after the other: those before are complete
+            self.close()  # files are read one after the other: the videos before this one are complete
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{stem}{VIDEO_SUFFIX}"
         code = cv2.VideoWriter.fourcc(*VIDEO_CODE)
         video = cv2.VideoWriter(str(file), code, fps, (drawn.shape[1], drawn.shape[0]))
         if not video.isOpened():
-            raise OSError(f"{file}: OpenCV cannot write this video ({VIDEO_CODE}); save=False does without.")
+            raise OSError(f"{file}: OpenCV cannot write this video ({VIDEO_CODE}); use save=False")
         return video
 
-    def _free(self, name: str, is_clip: bool) -> bool:
-        """True if neither the name is taken nor, since frames are called <video>_<number>, a frame's."""
-        if name in self._stills or name in self._clips:
+    def _is_free(self, name: str, is_video: bool) -> bool:
+        """Whether the name is neither in use nor, since frames are called <video>_<number>, that of a frame."""
+        if name in self._image_stems or name in self._video_stems:
             return False
-        if is_clip:
+        if is_video:
             frame = re.compile(rf"{re.escape(name)}_\d+")
-            return not any(frame.fullmatch(still) for still in self._stills)
+            return not any(frame.fullmatch(stem) for stem in self._image_stems)
         numbered = re.fullmatch(r"(.+)_\d+", name)
-        return not (numbered and numbered[1] in self._clips)
+        return not (numbered and numbered[1] in self._video_stems)

@@ -1,10 +1,12 @@
-"""Validation: every image of a split through the network, metrics out; what a task adds is in models/yolo/<task>.py."""
+"""Validation: a network on a split, its metrics as a table and files; each task adds models/yolo/<task>/val.py."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,39 +14,74 @@ from tqdm import tqdm
 
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalResult, evaluate
+from ultralytics.engine.fingerprint import split_facts
+from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
+from ultralytics.engine.progress import BAR_FORMAT
+from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, Settings
+from ultralytics.nn.checkpoint import load_checkpoint
 from ultralytics.nn.inference.inference_model import get_inference_model
-from ultralytics.nn.tasks import BaseModel
-from ultralytics.utils import LOGGER, RANK, VERBOSE, IterableSimpleNamespace
+from ultralytics.utils import LOGGER, VERBOSE, dist
 from ultralytics.utils.files import atomic_write
-from ultralytics.utils.ops import Profile
-from ultralytics.utils.torch_utils import select_device
+from ultralytics.utils.metrics import match_predictions
+from ultralytics.utils.torch_utils import ModelEMA, images_to_device, max_stride, select_device
 
-DEFAULT_CONF = 0.001  # nearly every candidate counts: average precision needs the whole curve
-STAGES = ("preprocess", "inference", "loss", "postprocess")
-NUM_PICTURES = 3  # val_batch*.jpg
+DEFAULT_CONF = 0.001  # average precision needs the whole curve, down to the least confident predictions
+NUM_PLOTTED_BATCHES = 3  # val_batch*.jpg
+
+
+class TrainingRun(Protocol):
+    """What validation reads from a trainer."""
+
+    device: torch.device
+    data: dict[str, Any]
+    amp: bool
+    ema: ModelEMA
+
+    def label_loss_items(self, loss_items: Tensor, prefix: str) -> dict[str, float]:
+        """Loss values by name."""
 
 
 class BaseValidator:
-    """Runs a network over a split. Called with a trainer inside training, with a network otherwise.
+    """Evaluates a network on a split. Called with a trainer inside training, with a network otherwise.
 
     Args:
         dataloader: batches of the split, or None to make them from `args.data` and `args.split`.
-        save_dir: folder for pictures and files, or None for a new one; made when the first file is written.
+        save_dir: folder for plots and files, made when the first one is written. None for a new one; the run is then
+            this validator's own, and it writes metrics.json.
+        pbar: progress bar that is updated once per batch, or None for one of its own.
         args: settings; copied.
         _callbacks: functions by event, each called with this object.
 
-    Public attributes (the names users' callbacks read): args, dataloader, data, device, metrics, names, nc, seen,
-    speed, stats, confusion_matrix, save_dir, batch_i, training.
+    Attributes (the names that users' callbacks read):
+        args: settings (a copy).
+        dataloader, data: batches of the split and description of the dataset.
+        device: where the network runs.
+        training: whether the present call is part of a training epoch; nothing is plotted then.
+        stride: largest stride of the network, at least 32.
+        names, nc: classes of the network.
+        iouv: (10,) IoU thresholds.
+        metrics: accumulated metrics of the task.
+        stats: what was counted per prediction and instance.
+        confusion_matrix: filled when plots are drawn.
+        seen: images counted so far.
+        batch_i: index of the present batch.
+        speed: milliseconds per image by stage.
+        result: `EvalResult` of the last call, None before.
+        jdict: rows of predictions.json.
+        save_dir: folder for plots and files.
+        plots: files that were drawn -> data passed to `on_plot`.
     """
 
     metric_keys: tuple[str, ...] = ()  # columns of results.csv that come from the metrics
 
     def __init__(
         self,
-        dataloader: Any = None,
+        dataloader: EvalLoader | None = None,
         save_dir: Path | None = None,
-        args: IterableSimpleNamespace | dict[str, Any] | None = None,
-        _callbacks: dict[str, list[Callback]] | None = None,
+        pbar: tqdm | None = None,
+        args: Settings | Mapping[str, Any] | None = None,
+        _callbacks: Mapping[str, list[Callback]] | None = None,
     ) -> None:
         self.args = get_cfg(dict(args or {}))
         if self.args.conf is None:
@@ -52,153 +89,221 @@ class BaseValidator:
         self.callbacks = _callbacks if isinstance(_callbacks, Callbacks) else Callbacks(_callbacks)
         self.device = select_device(self.args.device)
         self.dataloader = dataloader
-        self.save_dir = Path(save_dir) if save_dir else Path(get_save_dir(self.args))
-        self.training = False
+        self.pbar = pbar
+        self._own_run = save_dir is None
+        self.save_dir = Path(save_dir) if save_dir else dist.on_main_process(lambda: Path(get_save_dir(self.args)))
+        self.training = self.half = False
+        self.stride = 32
         self.data: dict[str, Any] = {}
+        self.names: dict[int, str] = {}
+        self.nc = 0
+        self.iouv = torch.linspace(0.5, 0.95, 10)
         self.metrics: Any = None
+        self.stats: dict[str, list[Any]] = {}
+        self.confusion_matrix: Any = None
         self.speed = dict.fromkeys(STAGES, 0.0)
+        self.result: EvalResult | None = None
         self.jdict: list[dict[str, Any]] = []
+        self.plots: dict[Path, object] = {}
         self.seen = self.batch_i = 0
 
-    # --------------------------------------------------------------------------------- what a task gives
+    # ----------------------------------------------------------------------------------- what a task provides
 
-    def get_dataloader(self, data: dict[str, Any], batch_size: int) -> Any:
-        """Loader over `data[args.split]`, never shuffled."""
+    def get_dataset(self) -> dict[str, Any]:
+        """Description of the dataset of `args.data`."""
         raise NotImplementedError
 
-    def init_metrics(self, model: BaseModel) -> None:
-        """Empty all counters."""
+    def build_dataset(self, img_path: ImagePath, mode: str = "val", batch: int | None = None) -> Any:
+        """Dataset of the images at `img_path`, in groups of `batch`."""
         raise NotImplementedError
 
-    def postprocess(self, preds: Any) -> Any:
-        """Outputs of the network -> detections."""
+    def get_dataloader(self, dataset_path: ImagePath, batch_size: int) -> EvalLoader:
+        """Loader over the images at `dataset_path`, never shuffled."""
         raise NotImplementedError
 
-    def update_metrics(self, preds: Any, batch: dict[str, Any]) -> None:
-        """Take one batch into the counters."""
+    def init_metrics(self, model: Any) -> None:
+        """Reset all counters for a network."""
+        raise NotImplementedError
+
+    def preprocess(self, batch: Batch) -> Batch:
+        """Move a batch to the device: images become float in 0..1, channels last."""
+        dtype = torch.float16 if self.half else torch.float32
+        return {**batch, "img": images_to_device(batch["img"], self.device, dtype)}
+
+    def postprocess(self, preds: Outputs) -> Predictions:
+        """Outputs of the network -> predictions."""
+        return preds
+
+    def update_metrics(self, preds: Predictions, batch: Batch) -> None:
+        """Count one batch."""
         raise NotImplementedError
 
     def get_stats(self) -> dict[str, float]:
-        """Metrics of all that was counted, `fitness` among them."""
+        """Metrics of everything counted, `fitness` among them."""
         raise NotImplementedError
 
-    def print_results(self) -> None:
-        """Log the table."""
-        raise NotImplementedError
+    def class_results(self) -> list[ClassResult]:
+        """Metrics and counts of every class; after `get_stats`."""
+        return []
+
+    def check_stats(self, stats: dict[str, float]) -> None:
+        """Look at the metrics before they are printed; raise to reject them."""
+
+    def finalize_metrics(self) -> None:
+        """Complete `metrics` after the last batch; `speed` is known."""
 
     def get_desc(self) -> str:
         """Heading of the table."""
-        raise NotImplementedError
+        return ""
 
-    def plot_batch(self, batch: dict[str, Any], preds: Any, ni: int) -> None:
-        """Pictures of a batch: labels and predictions."""
+    def print_results(self) -> None:
+        """Log the table."""
+
+    def plot_val_samples(self, batch: Batch, ni: int) -> None:
+        """Plot the labels of batch `ni`."""
+
+    def plot_predictions(self, batch: Batch, preds: Predictions, ni: int) -> None:
+        """Plot the predictions of batch `ni`."""
 
     def plot_curves(self) -> None:
-        """Pictures of the metrics."""
+        """Plot the metrics."""
 
-    def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Move a batch to the device: images become float in 0..1, channels last."""
-        images = batch["img"].to(self.device, non_blocking=True)
-        dtype = torch.float16 if self.half else torch.float32
-        return batch | {"img": images.to(dtype=dtype, memory_format=torch.channels_last).div_(255)}
+    def pred_to_json(self, predn: Predictions, filename: str) -> None:
+        """Append the predictions of one image to `jdict`."""
+        raise NotImplementedError
 
-    # --------------------------------------------------------------------------------- public
+    def eval_json(self, stats: dict[str, float]) -> dict[str, float]:
+        """After predictions.json was written: evaluate it with other tools; returns the metrics."""
+        return stats
+
+    # ----------------------------------------------------------------------------------- public
+
+    def add_callback(self, event: str, callback: Callback) -> None:
+        """Call `callback(validator)` whenever `event` fires."""
+        self.callbacks.add(event, callback)
 
     def run_callbacks(self, event: str) -> None:
         """Fire `event`."""
         self.callbacks.run(event, self)
 
-    def __call__(self, trainer: Any = None, model: nn.Module | None = None) -> dict[str, float]:
-        """Validate the trainer's averaged network, or `model` (which is not changed).
+    def on_plot(self, name: Path, data: object = None) -> None:
+        """Note a plot that was written."""
+        self.plots[Path(name)] = data
+
+    def match_predictions(self, pred_classes: Tensor, true_classes: Tensor, iou: Tensor) -> Tensor:
+        """(n, T) true positives at each IoU threshold of `iouv`; see `utils.metrics.match_predictions`."""
+        return match_predictions(pred_classes, true_classes, iou, self.iouv)
+
+    def __call__(self, trainer: TrainingRun | None = None, model: nn.Module | str | None = None) -> dict[str, float]:
+        """Validate the trainer's averaged network, or `model` (which is not changed), or the one of `args.model`.
 
         Returns:
-            Metrics by name, `fitness` among them; inside training the validation losses as well.
+            Metrics by name, rounded to 5 decimals, `fitness` among them; inside training the validation losses too.
         """
+        started = time.time()
         self.training = trainer is not None
-        network: Any = self._from_trainer(trainer) if trainer else self._standalone(model)
-        with torch.inference_mode():
-            losses = self._run(network)
-        stats = self.get_stats()
-        self._finish_speed()
+        source = trainer.ema.ema if trainer else self._load(model)
+        network = self._inside(trainer) if trainer else self._standalone(source)
+        self.result = self._evaluate(network, amp=bool(trainer and trainer.amp))
+        self.check_stats(self.result.metrics)
+        self.speed = self.result.speed
+        self.finalize_metrics()
         self.print_results()
-        if self.args.plots:
+        if self.args.plots and not self.training:
             self.plot_curves()
         self.run_callbacks("on_val_end")
-        self._write_json()
-        if trainer:
-            stats |= trainer.label_loss_items(losses / max(len(self.dataloader), 1), prefix="val")
-        elif self.save_dir.exists():
-            LOGGER.info(f"Results are in {self.save_dir}")
+        stats = self.result.metrics
+        if trainer and self.result.losses is not None:
+            stats = stats | trainer.label_loss_items(self.result.losses, "val")
+        if not trainer:
+            stats = self._write_files(self.result, source, started)
         return {name: round(float(value), 5) for name, value in stats.items()}
 
-    # --------------------------------------------------------------------------------- steps
+    # ----------------------------------------------------------------------------------- steps
 
-    def _from_trainer(self, trainer: Any) -> nn.Module:
+    def _load(self, model: nn.Module | str | None) -> nn.Module:
+        source = self.args.model if model is None else model
+        if source is None:
+            raise ValueError("validation needs a network: YOLO('best.pt').val(...)")
+        return source if isinstance(source, nn.Module) else load_checkpoint(source).network
+
+    def _inside(self, trainer: TrainingRun) -> nn.Module:
         self.device, self.data, self.half = trainer.device, trainer.data, False
-        self.amp = trainer.amp
         return trainer.ema.ema.eval()
 
-    def _standalone(self, model: nn.Module | None) -> nn.Module:
-        if model is None:
-            raise ValueError("validation needs a network: YOLO('best.pt').val(...)")
+    def _standalone(self, model: nn.Module) -> nn.Module:
         self.half = bool(self.args.half) and self.device.type != "cpu"
-        self.amp = False
         if self.args.half and not self.half:
             LOGGER.warning("half=True needs a GPU; validating in full precision")
-        network = get_inference_model(model, self.device, self.half)
-        stride = max(int(network.stride.max()), 32)
-        self.args.imgsz = check_imgsz(self.args.imgsz, stride=stride, max_dim=1)
-        self.stride = stride
+        network: nn.Module = get_inference_model(model, self.device, self.half)
+        self.stride = max_stride(network)
+        self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
         if self.dataloader is None:
             self.data = self.get_dataset()
-            self.dataloader = self.get_dataloader(self.data, self.args.batch)
+            self.dataloader = self.get_dataloader(self.data[self.args.split], self.args.batch)
         return network
 
-    def get_dataset(self) -> dict[str, Any]:
-        """Description of the data of `args.data`."""
-        raise NotImplementedError
-
-    def _run(self, network: BaseModel) -> Tensor:
-        self.init_metrics(network)
-        self.run_callbacks("on_val_start")
-        stages = {stage: Profile(device=self.device) for stage in STAGES}
-        losses: Tensor | None = None
-        progress = tqdm(
-            self.dataloader,
-            desc=self.get_desc(),
-            disable=not VERBOSE or RANK > 0,
-            bar_format="{l_bar}{bar:10}{r_bar}",
-            leave=not self.training,
+    def _evaluate(self, network: nn.Module, amp: bool) -> EvalResult:
+        return evaluate(
+            network,
+            self._with_progress(),
+            self,
+            device=self.device,
+            amp=amp,
+            augment=bool(self.args.augment) and not self.training,
+            with_loss=self.training,
+            hooks=EvalHooks(lambda: self.run_callbacks("on_val_start"), self._start_batch, self._end_batch),
         )
-        for self.batch_i, batch in enumerate(progress):
-            self.run_callbacks("on_val_batch_start")
-            with stages["preprocess"]:
-                batch = self.preprocess(batch)
-            with stages["inference"], torch.autocast("cuda", enabled=self.amp):
-                preds = network(batch["img"], augment=bool(self.args.augment) and not self.training)
-            with stages["loss"]:
-                if self.training:
-                    items = network.loss(batch, preds)[1]
-                    losses = items if losses is None else losses + items
-            with stages["postprocess"]:
-                preds = self.postprocess(preds)
-            self.update_metrics(preds, batch)
-            if self.args.plots and self.batch_i < NUM_PICTURES:
-                self.plot_batch(batch, preds, self.batch_i)
-            self.run_callbacks("on_val_batch_end")
-        self._times = {stage: profile.t for stage, profile in stages.items()}
-        return losses if losses is not None else torch.zeros(1)
 
-    def _finish_speed(self) -> None:
-        images = max(len(self.dataloader.dataset), 1)
-        self.speed = {stage: seconds / images * 1e3 for stage, seconds in self._times.items()}
-        self.metrics.speed = self.speed
-        if not self.training:
-            stages = ", ".join(f"{ms:.1f} ms {stage}" for stage, ms in self.speed.items() if stage != "loss")
-            self._speed_line = f"Speed per image at {self.args.imgsz} pixels: {stages}"
+    def _with_progress(self) -> Iterable[Batch]:
+        if self.dataloader is None:
+            raise ValueError("validation inside training needs the trainer's loader: pass dataloader=")
+        hidden = self.pbar is not None or not VERBOSE or not dist.is_main_process()
+        leave = not self.training
+        return tqdm(self.dataloader, desc=self.get_desc(), disable=hidden, bar_format=BAR_FORMAT, leave=leave)
 
-    def _write_json(self) -> None:
-        if self.args.save_json and self.jdict and not self.training:
-            self.save_dir.mkdir(parents=True, exist_ok=True)
+    def _start_batch(self, index: int) -> None:
+        self.batch_i = index
+        self.run_callbacks("on_val_batch_start")
+
+    def _end_batch(self, index: int, batch: Batch, preds: Predictions) -> None:
+        if self.args.plots and not self.training and index < NUM_PLOTTED_BATCHES:
+            self.plot_val_samples(batch, index)
+            self.plot_predictions(batch, preds, index)
+        self.run_callbacks("on_val_batch_end")
+        if self.pbar is not None:
+            self.pbar.update(1)
+
+    def write_json(self, stats: dict[str, float]) -> dict[str, float]:
+        """Write predictions.json and evaluate it with other tools (`eval_json`); returns the metrics."""
+        if self.jdict:
             with atomic_write(self.save_dir / "predictions.json") as file:
                 file.write(json.dumps(self.jdict).encode())
+        stats = self.eval_json(stats)
+        if self.result:
+            self.result.coco = dict(getattr(self.metrics, "coco", None) or {})
+        return stats
+
+    def _write_files(self, result: EvalResult, model: nn.Module, started: float) -> dict[str, float]:
+        """predictions.json with save_json=True, and metrics.json if the run is this validator's own."""
+        if self.args.save_json:
+            result.metrics = self.write_json(result.metrics)
+        if self._own_run:
+            self._write_metrics(result, model, time.time() - started)
+        if self.save_dir.exists():
+            LOGGER.info(f"Results are in {self.save_dir}")
+        return result.metrics
+
+    def _write_metrics(self, result: EvalResult, model: nn.Module, seconds: float) -> None:
+        names = self.data.get("names", self.names)
+        splits = {self.args.split: split_facts(self.dataloader.dataset, names)} if self.dataloader else {}
+        content = metrics_content(
+            result,
+            mode="val",
+            args=self.args,
+            network=model,
+            device=self.device,
+            data=data_facts(self.args.data, names, splits),
+            seconds=seconds,
+        )
+        write_metrics(self.save_dir, content)

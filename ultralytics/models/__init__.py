@@ -1,1 +1,1 @@
-"""Model families; each task of a family is one file."""
+"""Model families; each task of a family is one folder."""

@@ -5,10 +5,11 @@ Class and function names are those of ultralytics 8.3.0, because checkpoints and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ultralytics.nn import registry
@@ -19,13 +20,23 @@ from ultralytics.nn.modules import Detect
 from ultralytics.nn.parser import parse_model
 from ultralytics.tasks import OFFICIAL_TASKS, task_of_file_name, task_of_head
 from ultralytics.utils import LOGGER
-from ultralytics.utils.loss import v8DetectionLoss
+from ultralytics.utils.loss import (
+    v8ClassificationLoss,
+    v8DetectionLoss,
+    v8OBBLoss,
+    v8PoseLoss,
+    v8SegmentationLoss,
+)
 from ultralytics.utils.torch_utils import max_stride
 
 __all__ = [
     "BaseModel",
+    "ClassificationModel",
     "DetectionModel",
     "ModelFileError",
+    "OBBModel",
+    "PoseModel",
+    "SegmentationModel",
     "guess_model_scale",
     "guess_model_task",
     "parse_model",
@@ -61,6 +72,76 @@ class DetectionModel(BaseModel):
         return predict_augmented(
             lambda image: self._predict_once(image)[0], x, max_stride(self, least=1), head.nl
         ), None
+
+
+class SegmentationModel(DetectionModel):
+    """YOLO for instance segmentation; arguments as of DetectionModel."""
+
+    def init_criterion(self) -> Criterion:
+        return v8SegmentationLoss(self)
+
+
+class PoseModel(DetectionModel):
+    """YOLO for pose estimation.
+
+    Args:
+        cfg, ch, nc, verbose: as of DetectionModel.
+        data_kpt_shape: (number of keypoints, values per keypoint) of the dataset, in place of the file's `kpt_shape`.
+    """
+
+    kpt_sigmas: Sequence[float] | None = None  # standard deviations of the dataset's keypoints, for the loss
+
+    def __init__(
+        self,
+        cfg: Config = "yolov8n-pose.yaml",
+        ch: int = 3,
+        nc: int | None = None,
+        data_kpt_shape: Sequence[int | None] = (None, None),
+        verbose: bool = True,
+    ) -> None:
+        BaseModel.__init__(self)
+        shape = list(data_kpt_shape) if all(data_kpt_shape) else None
+        self.build(cfg, ch, verbose, nc=nc, kpt_shape=shape)
+
+    @property
+    def kpt_shape(self) -> tuple[int, int]:
+        """(number of keypoints, values per keypoint)."""
+        count, values = self.yaml["kpt_shape"]
+        return int(count), int(values)
+
+    def init_criterion(self) -> Criterion:
+        return v8PoseLoss(self)
+
+
+class OBBModel(DetectionModel):
+    """YOLO for oriented boxes; arguments as of DetectionModel."""
+
+    def init_criterion(self) -> Criterion:
+        return v8OBBLoss(self)
+
+
+class ClassificationModel(BaseModel):
+    """YOLO for classification of whole images; arguments as of DetectionModel.
+
+    Raises:
+        ModelFileError: neither the file nor `nc` says how many classes there are.
+    """
+
+    def __init__(
+        self, cfg: Config = "yolov8n-cls.yaml", ch: int = 3, nc: int | None = None, verbose: bool = True
+    ) -> None:
+        super().__init__()
+        self.build(cfg, ch, verbose, nc=nc)
+
+    def set_up_head(self) -> None:
+        """Images of any size fit: the head averages over the map."""
+        self.measure()
+        self.stride = torch.tensor([1.0], device="cpu")
+
+    def init_criterion(self) -> Criterion:
+        criterion = v8ClassificationLoss()
+        # in evaluation mode the head gives probabilities, in training mode logits
+        return lambda preds, batch: criterion(preds, batch, probabilities=not self.training)
 
 
 def guess_model_task(model: Config | nn.Module) -> str:

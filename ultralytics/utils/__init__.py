@@ -1,4 +1,8 @@
-"""What every room may use and what costs nothing to import: the logger, the package folder, the settings namespace."""
+"""What every module may use and what is cheap to import: the logger, the package folder, the options namespace.
+
+`RANK`, `LOCAL_RANK` and `VERBOSE` are names of 8.3.0 for scripts; they are evaluated at each access. The package itself
+uses utils/dist.py.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +12,72 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-ROOT = Path(__file__).resolve().parents[1]  # the package folder, where the model and dataset files that ship are found
-RANK = int(os.environ.get("RANK", "-1"))  # process number in a distributed run, -1 in a single process
-LOCAL_RANK = int(os.environ.get("LOCAL_RANK", "-1"))
-VERBOSE = os.environ.get("YOLO_VERBOSE", "true").lower() == "true"
+from ultralytics.utils import dist
+
+if TYPE_CHECKING:
+    LOCAL_RANK: int
+    RANK: int
+    VERBOSE: bool
+
+ROOT = Path(__file__).resolve().parents[1]  # the package folder, which contains the model and dataset files
+
+
+def is_verbose() -> bool:
+    """Whether informative messages are printed: yes, unless the environment variable YOLO_VERBOSE is not "true"."""
+    return os.environ.get("YOLO_VERBOSE", "true").lower() == "true"
+
+
+def __getattr__(name: str) -> int | bool:
+    if name == "RANK":
+        return dist.rank()
+    if name == "LOCAL_RANK":
+        return dist.local_rank()
+    if name == "VERBOSE":
+        return is_verbose()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class IterableSimpleNamespace(SimpleNamespace):
-    """Settings with attribute access; iterating yields (name, value) pairs. Official checkpoints name this class."""
+    """Options with attribute access; iterating yields (name, value) pairs. Official checkpoints name this class."""
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         return iter(vars(self).items())
 
     def __getattr__(self, name: str) -> Any:
-        # only called when normal lookup fails; dunder probes by copy and pickle must get the plain answer
-        raise AttributeError(f"there is no setting '{name}'; known are: {', '.join(vars(self))}")
+        # called only if normal lookup fails; copy and pickle probe for special methods this way
+        raise AttributeError(f"there is no option '{name}'; available: {', '.join(vars(self))}")
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Value of `key`, or `default` when it is not set."""
+        """Value of `key`, or `default` if it is not set."""
         return vars(self).get(key, default)
 
 
-class _CurrentStdout(logging.StreamHandler):
-    """Writes to whatever sys.stdout is now, so that redirected and captured output stays in order with print."""
+class _CurrentStdout(logging.StreamHandler[TextIO]):
+    """Writes to the sys.stdout of the moment, so that redirected and captured output stays in order with print."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> Any:
+    def stream(self) -> TextIO:
         return sys.stdout
 
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise AttributeError("the log is always written to sys.stdout")
+
     def handleError(self, record: logging.LogRecord) -> None:
-        if isinstance(sys.exc_info()[1], BrokenPipeError):  # the reader has gone: the work goes on unheard
+        if isinstance(sys.exc_info()[1], BrokenPipeError):  # the reader has closed the pipe; the run continues
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         else:
             super().handleError(record)
+
+
+def _is_printed(record: logging.LogRecord) -> bool:
+    """Errors always; other messages only from the main process, and only if the package is verbose."""
+    return record.levelno >= logging.ERROR or (is_verbose() and dist.is_main_process())
 
 
 def _make_logger() -> logging.Logger:
@@ -54,7 +86,8 @@ def _make_logger() -> logging.Logger:
         handler = _CurrentStdout()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
-        logger.setLevel(logging.INFO if VERBOSE and RANK in (-1, 0) else logging.ERROR)
+        logger.addFilter(_is_printed)
+        logger.setLevel(logging.INFO)
         logger.propagate = False
     return logger
 

@@ -1,4 +1,4 @@
-"""What runs here: which copy of the package, which Python, torch and other packages, which GPU."""
+"""The report of `yolo checks`: the running copy of the package, Python, torch and other packages, GPUs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from ultralytics.utils import ROOT
 from ultralytics.version import __version__
 
 _PACKAGES = ("numpy", "torch", "torchvision", "opencv-python", "pillow", "matplotlib", "pyyaml", "tqdm", "einops")
-_SAME = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
+# distributions that provide the same module under another name
+_ALTERNATIVES = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
 
 
 def running_copy() -> str:
-    """One line: the version and the folder of the package that is running."""
+    """One line: version and folder of the running package."""
     return f"ultralytics {__version__} from {ROOT}"
 
 
-def copy_warning(beside: str | Path | None = None) -> str:
-    """A warning if the tree in folder `beside` (by itself the current one) is not the copy that is running, else ""."""
-    other = Path(beside or Path.cwd()).resolve() / "ultralytics"
+def copy_warning(folder: str | Path | None = None) -> str:
+    """A warning if `folder` (default: the current one) contains a copy of the package that is not running, else ""."""
+    other = Path(folder or Path.cwd()).resolve() / "ultralytics"
     if not (other / "__init__.py").is_file() or other == ROOT:
         return ""
     return (
-        f"the package in {other} is not the one that runs ({ROOT}): changes made there have no effect. "
+        f"the package in {other} is not the running one ({ROOT}): changes made there have no effect. "
         f'To run it from there: pip install -e "{other.parent}"'
     )
 
 
 def system_report() -> str:
-    """The report of `yolo checks`, a fact a line."""
+    """Versions, paths and devices, one fact per line."""
     lines = [
         running_copy(),
         f"Python {platform.python_version()} at {sys.executable}, {platform.platform()}",
@@ -40,17 +41,17 @@ def system_report() -> str:
     ]
     installed = _version("ultralytics")
     if installed != __version__:
-        found = f"version {installed}" if installed else "nothing"
-        lines.append(f"note: pip has {found} installed under the name ultralytics, not this copy")
+        status = f"version {installed} of ultralytics, not this copy" if installed else "no package ultralytics"
+        lines.append(f"note: pip has installed {status}")
     if warning := copy_warning():
         lines.append(f"warning: {warning}")
     return "\n".join(lines)
 
 
 def _version(name: str) -> str | None:
-    for same in (name, *_SAME.get(name, ())):
+    for distribution in (name, *_ALTERNATIVES.get(name, ())):
         try:
-            return importlib.metadata.version(same)
+            return importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             continue
     return None
@@ -58,15 +59,12 @@ def _version(name: str) -> str | None:
 
 def _devices() -> list[str]:
     try:
-        import torch  # seconds, and only this report needs it
-
-        from ultralytics.nn.ops import backends
+        import torch  # takes seconds, and only this report needs it
     except ImportError as e:
         return [f"torch cannot be imported: {e}"]
     if torch.cuda.is_available():
-        gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-        lines = [f"GPU {n}: {gpu.name}, {gpu.total_memory / 2**30:.1f} GiB" for n, gpu in enumerate(gpus)]
-        return [*lines, backends.report()]
+        gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        return [f"GPU {index}: {gpu.name}, {gpu.total_memory / 2**30:.1f} GiB" for index, gpu in enumerate(gpus)]
     if torch.backends.mps.is_available():
         return ["GPU: Apple (device=mps)"]
-    return [f"no GPU that torch {torch.__version__} can use; the CPU has {torch.get_num_threads()} threads"]
+    return [f"no GPU that torch {torch.__version__} can use; {torch.get_num_threads()} CPU threads"]

@@ -1,4 +1,4 @@
-"""Facts about a run of several processes, read when they are asked for and never at import.
+"""Facts about a run of several processes, read at each call and never at import.
 
 The launcher (torchrun) sets RANK, LOCAL_RANK and WORLD_SIZE before a process starts its work. Without a process group
 every function answers as for a single process.
@@ -9,18 +9,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class _Outcome(Generic[T]):
+    """What a call on rank 0 gave: one value, or the text of an error."""
+
+    values: tuple[T, ...] = ()
+    error: str = ""
+
+
 def rank() -> int:
-    """Number of this process among all of the run, from 0; -1 for a run of one process."""
+    """Index of this process among all of the run, from 0; -1 for a run of one process."""
     return _number("RANK", -1)
 
 
 def local_rank() -> int:
-    """Number of this process among those of its machine, from 0; -1 for a run of one process."""
+    """Index of this process among those of its machine, from 0; -1 for a run of one process."""
     return _number("LOCAL_RANK", -1)
 
 
@@ -36,14 +45,19 @@ def is_main_process() -> bool:
 
 def is_initialized() -> bool:
     """Whether this process has joined a process group."""
-    import torch.distributed  # torch takes seconds to import; the command line asks for the rank without it
+    import torch.distributed  # torch takes seconds to import, and the command line needs the rank without it
 
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def is_distributed() -> bool:
+    """Whether this process trains together with others: several processes, and a process group between them."""
+    return world_size() > 1 and is_initialized()
+
+
 def barrier() -> None:
-    """Wait until every process of the run has come here."""
-    if world_size() > 1 and is_initialized():
+    """Wait until every process of the run has reached this point."""
+    if is_distributed():
         import torch.distributed  # as above
 
         torch.distributed.barrier()
@@ -51,7 +65,7 @@ def barrier() -> None:
 
 def broadcast(value: T) -> T:
     """The value that rank 0 has, on every rank; anything that pickles. Without a process group, `value` itself."""
-    if world_size() == 1 or not is_initialized():
+    if not is_distributed():
         return value
     import torch.distributed  # as above
 
@@ -61,24 +75,22 @@ def broadcast(value: T) -> T:
 
 
 def on_main_process(function: Callable[[], T]) -> T:
-    """Call `function` on rank 0 only and give its result to every rank, such as a run folder that one must choose.
+    """Call `function` on rank 0 only and give its result to every rank, such as the name of the run's folder.
 
     Raises:
         RuntimeError: on the other ranks, if the call failed on rank 0; rank 0 raises the error itself.
     """
-    result: tuple[bool, T | str]
     if not is_main_process():
-        result = broadcast((False, "rank 0 was not reached"))
-        ok, value = result
-        if not ok:
-            raise RuntimeError(f"rank 0 failed: {value}")
-        return value  # type: ignore[return-value]  # the text comes with ok=False only
+        outcome: _Outcome[T] = broadcast(_Outcome(error="this process has no connection to rank 0"))
+        if not outcome.values:
+            raise RuntimeError(f"rank 0 failed: {outcome.error}")
+        return outcome.values[0]
     try:
         value = function()
     except BaseException as e:
-        broadcast((False, f"{type(e).__name__}: {e}"))
+        broadcast(_Outcome[T](error=f"{type(e).__name__}: {e}"))
         raise
-    broadcast((True, value))
+    broadcast(_Outcome(values=(value,)))
     return value
 
 
@@ -95,6 +107,6 @@ def main_process_first() -> Iterator[None]:
 
 
 def _number(name: str, default: int) -> int:
-    """Value of an environment variable; one that is no number counts as not set."""
+    """Value of an environment variable; text that is not a number counts as not set."""
     text = os.environ.get(name, "").strip()
     return int(text) if text.lstrip("-").isdigit() else default

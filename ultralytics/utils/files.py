@@ -1,6 +1,6 @@
-"""Reading and writing of files: YAML with errors that name the line, whole-or-nothing writing, numbering, finding.
+"""Files: YAML with errors that name the line, atomic writing, numbered names, searching, results.csv.
 
-Standard library only until a YAML file is read or written.
+PyYAML is imported when the first YAML file is read or written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\
 
 
 class YamlError(ValueError):
-    """A YAML file cannot be read, or is not a list of `key: value` lines."""
+    """A YAML file is malformed, or its top level is not a mapping."""
 
 
 def yaml_load(path: str | Path) -> dict[Any, Any]:
@@ -36,12 +36,12 @@ def yaml_load(path: str | Path) -> dict[Any, Any]:
         FileNotFoundError: there is no such file.
         YamlError: the text is not YAML (names the line), or its top level is not a mapping.
     """
-    import yaml  # 20 ms that `yolo version` does not spend
+    import yaml  # takes 20 ms, which `yolo version` does not need
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file '{path}' (looked in {path.absolute().parent})")
-    text = _CONTROL_CHARACTERS.sub("", _decoded(path))
+        raise FileNotFoundError(f"there is no file '{path}' (searched {path.absolute().parent})")
+    text = _CONTROL_CHARACTERS.sub("", _decode(path))
     try:
         data = yaml.load(text, Loader=_yaml_classes()[0])
     except yaml.YAMLError as e:
@@ -56,8 +56,8 @@ def yaml_load(path: str | Path) -> dict[Any, Any]:
     return data
 
 
-def yaml_save(path: str | Path, data: Mapping[Any, Any]) -> None:
-    """Write a mapping as YAML in its own order; paths become text, tuples lists, numpy numbers plain numbers."""
+def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object]) -> None:
+    """Write a mapping as YAML, keeping its order; paths become strings, tuples lists, NumPy numbers plain numbers."""
     import yaml
 
     text = yaml.dump(_plain(data), Dumper=_yaml_classes()[1], sort_keys=False, allow_unicode=True, width=120)
@@ -67,33 +67,33 @@ def yaml_save(path: str | Path, data: Mapping[Any, Any]) -> None:
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a file beside `path` for writing and move it over `path` at the end of the block.
+    """Open a temporary file next to `path` for writing and rename it to `path` at the end of the block.
 
-    Whoever looks at `path` sees the old or the new content, never a part; after an exception it is the old one.
+    At any time `path` has either the old or the complete new content; after an exception the old one.
 
     Args:
-        path: the target; missing folders are made, a link is followed.
+        path: the target; missing folders are created, symbolic links are followed.
         mode: "wb", or "w" for UTF-8 text.
     """
     target = Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
-        with beside.open(mode.replace("w", "x"), **options) as f:
+        with temporary.open(mode.replace("w", "x"), **options) as f:
             yield f
             f.flush()
             os.fsync(f.fileno())
-        beside.replace(target)
+        temporary.replace(target)
     except OSError as e:
-        e.filename = e.filename or str(target)  # a full disk names no file
+        e.filename = e.filename or str(target)  # the error of a full disk does not name a file
         raise
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read_results(file: str | Path) -> dict[str, list[float]]:
-    """Columns of a results.csv, ours or one of 8.3.0; padding is taken off, a missing or bad cell becomes NaN."""
+    """Columns of a results.csv of this package or of 8.3.0; missing or invalid cells become NaN."""
     with Path(file).open(newline="", encoding="utf-8") as stream:
         rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if row]
     header, body = (rows[0], rows[1:]) if rows else ([], [])
@@ -108,7 +108,7 @@ def read_results(file: str | Path) -> dict[str, list[float]]:
 
 
 def increment_path(path: str | Path, exist_ok: bool = False) -> Path:
-    """`path` if it is free (or `exist_ok`), else the first free one of path2, path3, ...; nothing is created.
+    """`path` if it does not exist (or `exist_ok`), else the first of path2, path3, ... that does not; not created.
 
     The number of an existing file goes before its suffix: out.py, out2.py.
     """
@@ -118,102 +118,100 @@ def increment_path(path: str | Path, exist_ok: bool = False) -> Path:
     suffix = path.suffix if path.is_file() else ""
     stem = path.name.removesuffix(suffix) if suffix else path.name
     number = 2
-    while (free := path.with_name(f"{stem}{number}{suffix}")).exists():
+    while (candidate := path.with_name(f"{stem}{number}{suffix}")).exists():
         number += 1
-    return free
+    return candidate
 
 
-def find_file(name: str | Path, folders: Sequence[Path], what: str = "file") -> Path:
-    """The file `name` as given, else the one of that name in or below one of `folders`.
+def find_file(name: str | Path, folders: Sequence[Path], description: str = "file") -> Path:
+    """The file `name` as given, else a file of that name in one of `folders` or their subfolders.
 
     Args:
-        name: path, or file name.
-        folders: where to look after the path as given, in this order.
-        what: the word for it in the error, such as "model file".
+        name: path or file name.
+        folders: searched in this order if the path as given does not exist.
+        description: type of the file for the error message, such as "model file".
 
     Raises:
-        FileNotFoundError: it is nowhere; the text lists where it was looked for, and names that are close.
+        FileNotFoundError: there is no such file; the text lists the folders searched and similar names.
     """
-    given = Path(name).expanduser()
-    if given.is_file():
-        return given
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
     for folder in folders:
-        if (direct := folder / given).is_file():
+        if (direct := folder / path).is_file():
             return direct
-        if given.parent == Path():
-            for below in sorted(folder.rglob(glob.escape(given.name))):
-                if below.is_file():
-                    return below
-    raise FileNotFoundError(_not_found(given, folders, what))
+        if path.parent == Path():
+            for match in sorted(folder.rglob(glob.escape(path.name))):
+                if match.is_file():
+                    return match
+    raise FileNotFoundError(_not_found(path, folders, description))
 
 
-def _not_found(given: Path, folders: Sequence[Path], what: str) -> str:
-    if given.is_dir():
-        inside = sorted(given.glob("*.yaml"))
+def _not_found(path: Path, folders: Sequence[Path], description: str) -> str:
+    if path.is_dir():
+        inside = sorted(path.glob("*.yaml"))
         hint = f"; did you mean '{inside[0]}'?" if inside else ""
-        return f"'{given}' is a folder, not a {what}{hint}"
-    here = given.absolute().parent
-    ending = "*.y*ml" if given.suffix.lower() in (".yaml", ".yml") else f"*{given.suffix}"
-    known = {path.name for folder in folders for path in folder.rglob(ending) if path.is_file()}
-    known |= {path.name for path in here.glob(ending) if path.is_file()} if here.is_dir() else set()
-    places = ", ".join(map(str, [here, *folders]))
-    return f"there is no {what} '{given}' (looked in {places}){did_you_mean(given.name, known)}"
+        return f"'{path}' is a folder, not a {description}{hint}"
+    current = path.absolute().parent
+    pattern = "*.y*ml" if path.suffix.lower() in (".yaml", ".yml") else f"*{path.suffix}"
+    known = {file.name for folder in folders for file in folder.rglob(pattern) if file.is_file()}
+    known |= {file.name for file in current.glob(pattern) if file.is_file()} if current.is_dir() else set()
+    folders_searched = ", ".join(map(str, [current, *folders]))
+    return f"there is no {description} '{path}' (searched {folders_searched}){did_you_mean(path.name, known)}"
 
 
-def _decoded(path: Path) -> str:
+def _decode(path: Path) -> str:
     raw = path.read_bytes()
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        # older Chinese editors write GBK; a class name read that way is right, and one that is not shows at once
+        # older Chinese editors save as GBK; if the guess is wrong, class names are visibly garbled
         LOGGER.warning("%s:%d is not UTF-8; reading the file as GBK", path, raw.count(b"\n", 0, e.start) + 1)
         return raw.decode("gb18030", errors="replace")
 
 
 def _yaml_hint(text: str) -> str:
-    """What the reason probably is, where a text that is no YAML has one of the usual slips."""
-    slips = {
-        "：": "a key ends in ':' and a blank, and '：' is another character",
-        r"(?m)^ *\t": "lines are indented by blanks, not by tabs",
-        r'"[^"\n]*\\': r"between double quotes \ has a meaning of its own; write C:/data, or leave the quotes out",
+    """The probable cause, if the text contains one of the common mistakes."""
+    mistakes = {
+        "：": "a key ends with ':' and a space; '：' is a different character",
+        r"(?m)^ *\t": "indent lines with spaces, not with tabs",
+        r'"[^"\n]*\\': r"\ is an escape character between double quotes; write C:/data, or omit the quotes",
     }
-    found = next((says for slip, says in slips.items() if re.search(slip, text)), "")
-    return f" ({found})" if found else ""
+    hint = next((advice for pattern, advice in mistakes.items() if re.search(pattern, text)), "")
+    return f" ({hint})" if hint else ""
 
 
 @cache
 def _yaml_classes() -> tuple[type, type]:
-    """Loader and dumper that know exponents without a decimal point: 1e-3 is a number, the text "1e3" gets quotes."""
+    """Loader and dumper that support exponents without a decimal point: 1e-3 is a number, "1e3" is quoted."""
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        pass
-
-    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-        pass
+    # new classes, because the resolvers of PyYAML's own apply to the whole process
+    Loader: Any = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+    Dumper: Any = type("Dumper", (getattr(yaml, "CSafeDumper", yaml.SafeDumper),), {})
 
     exponent = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-    for kind in (Loader, Dumper):
-        kind.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
+    for yaml_class in (Loader, Dumper):
+        yaml_class.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
     return Loader, Dumper
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float, str)):
-        # subclasses such as numpy.float64 and string enums would not be written as numbers and text
-        for kind in (bool, int, float, str):
-            if isinstance(value, kind):
-                return value if type(value) is kind else kind(value)
+        # PyYAML does not write subclasses such as numpy.float64 and string enums as numbers and strings
+        for base in (bool, int, float, str):
+            if isinstance(value, base):
+                return value if type(value) is base else base(value)
         return None
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy and torch
+    if hasattr(value, "tolist"):  # NumPy and torch
         return _plain(value.tolist())
     return str(value)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = str(value)
     return repr(text if len(text) <= 40 else text[:37] + "...")

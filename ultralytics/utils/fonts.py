@@ -1,4 +1,4 @@
-"""Fonts for text outside ASCII: which file on this machine has the glyphs. Nothing is ever downloaded."""
+"""Fonts for text outside ASCII: which installed file has the glyphs. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ultralytics.utils import LOGGER
 
-# parts of the file names of fonts with Chinese, Japanese or Korean glyphs, best first: tried before all others
+# parts of the file names of fonts with Chinese, Japanese or Korean glyphs, in order of preference, before all others
 CJK_FONT_NAMES = (
     "notosanscjk", "notosanssc", "sourcehansans", "msyh", "pingfang", "hiragino sans gb", "wqy-microhei", "wqy-zenhei",
     "stheiti", "simhei", "deng", "simsun", "meiryo", "yugoth", "malgun", "nanumgothic", "droidsansfallback", "unifont",
@@ -17,13 +17,13 @@ CJK_FONT_NAMES = (
 
 
 def font_for(text: str) -> Path | None:
-    """File of a font that has every character of `text`: matplotlib's own, else an installed one; None if none has."""
+    """File of a font that has every character of `text`: matplotlib's, else an installed one; None if there is none."""
     characters = frozenset(c for c in text if not c.isspace() and c.isprintable())
     return _font_for(characters)
 
 
 def mpl_families(texts: Iterable[str]) -> list[str]:
-    """Names for matplotlib's `font.family` that together draw all `texts`, glyph by glyph."""
+    """Names for matplotlib's `font.family`; together these fonts have the glyphs of all `texts`."""
     families = ["DejaVu Sans"]
     for text in texts:
         path = None if text.isascii() else font_for(text)
@@ -34,9 +34,9 @@ def mpl_families(texts: Iterable[str]) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _font_for(characters: frozenset[str]) -> Path | None:
-    wanted = {ord(c) for c in characters}
+    codes = {ord(c) for c in characters}
     for path in _font_files():
-        if wanted <= _glyphs(path):
+        if codes <= _glyphs(path):
             return path
     _warn_no_font()
     return None
@@ -45,14 +45,14 @@ def _font_for(characters: frozenset[str]) -> Path | None:
 @lru_cache(maxsize=1)
 def _warn_no_font() -> None:
     LOGGER.warning(
-        "No font on this machine has all characters of the class names: pictures will show empty squares for some. "
-        "Install one that has them (for Chinese, for instance: apt install fonts-noto-cjk)."
+        "no installed font has all characters of the class names: images will show empty squares for some. "
+        "Install one that has them (for Chinese, for example: apt install fonts-noto-cjk)"
     )
 
 
 @lru_cache(maxsize=1)
 def _font_files() -> tuple[Path, ...]:
-    import matplotlib  # here, because plain ASCII pictures, the usual case, do without it
+    import matplotlib  # here, since ASCII text does not need it
     from matplotlib import font_manager
 
     own = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -71,7 +71,7 @@ def _glyphs(path: Path) -> frozenset[int]:
 
     try:
         return frozenset(FT2Font(str(path)).get_charmap())
-    except (RuntimeError, OSError, ValueError):  # bitmap or damaged font files that FreeType refuses
+    except (RuntimeError, OSError, ValueError):  # bitmap or damaged font files that FreeType cannot read
         return frozenset()
 
 

@@ -1,82 +1,142 @@
-"""Pictures of whole batches: mosaics of images with their boxes, and grids of feature maps."""
+"""Images of whole batches: a grid of images with their instances or classes, and grids of feature maps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 
-from ultralytics.utils.plotting import Annotator, colors, write_image
+from ultralytics.utils.plotting import Annotator, colors, readable_on, write_image
+from ultralytics.utils.rotated_boxes import xywhr2xyxyxyxy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = np.ndarray
+BoxFormat = Literal["xywhn", "xyxy", "xywhr"]
 
-MAX_MOSAIC_SIDE = 1920  # pixels of the longer side of a mosaic
-SMALL_TILE_SIDE = 400  # smaller images are enlarged to this in a mosaic, so that labels can be read
+MAX_GRID_SIDE = 1920  # pixels of the longer side of a grid
+MIN_TILE_SIDE = 400  # smaller images are enlarged to this size in a grid, so that labels can be read
+CROWDED = 25  # an image with more instances gets thinner lines and smaller labels
+TITLE_SHARE = 0.45  # of the width of a tile
+TITLE_BACKGROUND = (60, 60, 60)
+WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The instances of a batch or, after `of_image`, of one image: arrays with one row per instance.
+
+    Attributes:
+        cls: (n,) class.
+        corners: (n, 4) or (n, 4, 2) corners in pixels of a tile; None for classes of whole images.
+        confs: (n,) confidence of predictions.
+        masks: (n, h, w) bool.
+        keypoints: (n, K, 2 | 3) in pixels of a tile.
+    """
+
+    cls: Array
+    corners: Array | None = None
+    confs: Array | None = None
+    masks: Array | None = None
+    keypoints: Array | None = None
+
+    def select(self, rows: Array) -> Instances:
+        """These rows only."""
+        corners, confs, masks, keypoints = (
+            None if part is None else part[rows] for part in (self.corners, self.confs, self.masks, self.keypoints)
+        )
+        return Instances(self.cls[rows], corners, confs, masks, keypoints)
+
+    def of_image(self, rows: Array, overlap_map: Array | None, conf_thres: float) -> Instances:
+        """The instances of one image; predictions above `conf_thres` with the highest confidence first.
+
+        Args:
+            rows: (n,) bool, which instances belong to the image.
+            overlap_map: (h, w) with k + 1 on the pixels of the k-th instance of the image, instead of masks.
+            conf_thres: minimum confidence.
+        """
+        chosen = self.select(rows)
+        if overlap_map is not None:
+            chosen = replace(chosen, masks=overlap_map == np.arange(1, len(chosen) + 1)[:, None, None])
+        if chosen.confs is not None:
+            order = np.argsort(-chosen.confs, kind="stable")
+            chosen = chosen.select(order[chosen.confs[order] > conf_thres])
+        return chosen
+
+    def __len__(self) -> int:
+        return len(self.cls)
 
 
 def plot_images(
     images: Tensor | Array,
     batch_idx: Tensor | Array,
     cls: Tensor | Array,
-    bboxes: Tensor | Array,
+    bboxes: Tensor | Array | None = None,
     *,
     path: str | Path,
     confs: Tensor | Array | None = None,
+    masks: Tensor | Array | None = None,
+    masks_overlap: bool = False,
+    keypoints: Tensor | Array | None = None,
     paths: Sequence[str] | None = None,
     names: Mapping[int, str] | None = None,
-    box_format: Literal["xywhn", "xyxy"] = "xywhn",
+    box_format: BoxFormat = "xywhn",
     max_images: int = 16,
     conf_thres: float = 0.25,
 ) -> None:
-    """Draw a batch with its boxes as one mosaic into the file `path`.
+    """Draw a batch with its instances as one grid into the file `path`.
 
     Args:
         images: (B, 3, H, W) RGB, uint8, or float in 0..1.
-        batch_idx: (N,) or (N, 1) which image each box belongs to.
-        cls: (N,) or (N, 1) class of each box.
-        bboxes: (N, 4), in pixels of the batch's images for `xyxy`, in 0..1 for `xywhn`.
-        path: file to write, its folder is made.
-        confs: (N,) confidence of each box if they are predictions; those up to `conf_thres` are left out.
+        batch_idx: (N,) or (N, 1) index of the image that each instance belongs to.
+        cls: (N,) or (N, 1) class of each instance, or of each image without `bboxes`.
+        bboxes: in the format `box_format`; None or empty draws the class names of whole images.
+        path: file to write; its folder is made.
+        confs: (N,) confidence of predictions; those up to `conf_thres` are not drawn.
+        masks: (N, h, w), nonzero inside; h and w may be smaller than H and W by a common factor.
+        masks_overlap: `masks` is (B, h, w) with k + 1 on the pixels of the k-th instance of the image.
+        keypoints: (N, K, 2) or (N, K, 3) x, y and the confidence or visibility, in fractions of W and H if
+            `box_format` is "xywhn", in pixels of the images otherwise.
         paths: names of the image files, written into the corners.
-        names: class names; numbers stand in for missing ones.
+        names: class names; classes without one are shown by number.
+        box_format: "xywhn": (N, 4) center and size in fractions of W and H, for oriented boxes (N, 5) with the angle
+            in radians; "xyxy": (N, 4) corners in pixels; "xywhr": (N, 5) oriented boxes in pixels.
+        max_images: number of images that are drawn.
+        conf_thres: minimum confidence.
+
+    Raises:
+        ValueError: `box_format` is unknown.
     """
     tiles = _as_bgr(images[:max_images])
-    B, H, W = tiles.shape[:3]
-    columns = math.ceil(math.sqrt(B))
-    rows = math.ceil(B / columns)
-    scale = min(MAX_MOSAIC_SIDE / (columns * W), MAX_MOSAIC_SIDE / (rows * H), max(1.0, SMALL_TILE_SIDE / max(H, W)))
-    tile_h, tile_w = max(round(H * scale), 1), max(round(W * scale), 1)
-    index, labels = _flat(batch_idx).astype(int), _flat(cls).astype(int)
-    corners = _corners(_numpy(bboxes).reshape(-1, 4), box_format, (tile_h, tile_w), (H, W))
-    scores = None if confs is None else _flat(confs)
-    mosaic = np.full((rows * tile_h, columns * tile_w, 3), 255, np.uint8)
-    for i in range(B):
-        chosen = np.flatnonzero((index == i) if scores is None else (index == i) & (scores > conf_thres))
-        if scores is not None:
-            chosen = chosen[np.argsort(scores[chosen], kind="stable")]  # the surest is drawn last, on top
-        tile = cv2.resize(tiles[i], (tile_w, tile_h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        drawn = _draw_tile(
-            tile,
-            corners[chosen],
-            labels[chosen],
-            None if scores is None else scores[chosen],
-            names or {},
-            Path(paths[i]).name if paths else "",
-        )
-        top, left = i // columns * tile_h, i % columns * tile_w
-        mosaic[top : top + tile_h, left : left + tile_w] = drawn
-    write_image(path, mosaic)
+    grid = _Grid(*tiles.shape[:3])
+    index = _flat(batch_idx).astype(int)
+    instances = Instances(
+        _flat(cls).astype(int),
+        grid.corners(_numpy(bboxes), box_format) if bboxes is not None and len(bboxes) else None,
+        None if confs is None else _flat(confs),
+        None if masks is None or masks_overlap else _numpy(masks) > 0,
+        grid.points(_numpy(keypoints), box_format) if keypoints is not None and len(keypoints) else None,
+    )
+    canvas = np.full((grid.rows * grid.tile_h, grid.columns * grid.tile_w, 3), 255, np.uint8)
+    for i, image in enumerate(tiles):
+        overlap_map = _numpy(masks[i]) if masks is not None and masks_overlap else None
+        chosen = instances.of_image(index == i, overlap_map, conf_thres)
+        interpolation = cv2.INTER_AREA if grid.scale < 1 else cv2.INTER_LINEAR
+        tile = cv2.resize(image, (grid.tile_w, grid.tile_h), interpolation=interpolation)
+        _draw_tile(tile, chosen, names or {}, Path(paths[i]).name if paths else "")
+        top, left = i // grid.columns * grid.tile_h, i % grid.columns * grid.tile_w
+        canvas[top : top + grid.tile_h, left : left + grid.tile_w] = tile
+    write_image(path, canvas)
 
 
 def plot_feature_maps(features: Tensor | Array, path: str | Path, max_maps: int = 32) -> None:
-    """Draw the first channels of one layer's output (C, H, W) as a grid of coloured maps into the file `path`."""
+    """Draw the first channels of one layer's output (C, H, W) as a grid of colored maps into the file `path`."""
     maps = _numpy(features).astype(np.float32)[:max_maps]
     C, H, W = maps.shape
     columns = math.ceil(math.sqrt(2 * C)) if C > 1 else 1  # twice as wide as high, as screens are
@@ -84,51 +144,81 @@ def plot_feature_maps(features: Tensor | Array, path: str | Path, max_maps: int 
     scale = max(1, 96 // max(H, W))
     gap = 2
     grid = np.full((rows * (H * scale + gap) - gap, columns * (W * scale + gap) - gap, 3), 255, np.uint8)
-    for i, one in enumerate(maps):
-        low, high = float(one.min()), float(one.max())
-        grey = np.rint((one - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
-        tile = cv2.resize(grey, (W * scale, H * scale), interpolation=cv2.INTER_NEAREST)
+    for i, values in enumerate(maps):
+        low, high = float(values.min()), float(values.max())
+        gray = np.rint((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
+        tile = cv2.resize(gray, (W * scale, H * scale), interpolation=cv2.INTER_NEAREST)
         top, left = i // columns * (H * scale + gap), i % columns * (W * scale + gap)
         grid[top : top + H * scale, left : left + W * scale] = cv2.applyColorMap(tile, cv2.COLORMAP_VIRIDIS)
     write_image(path, grid)
 
 
-def _draw_tile(
-    tile: Array, boxes: Array, labels: Array, scores: Array | None, names: Mapping[int, str], title: str
-) -> Array:
-    """One picture of a mosaic: image, boxes with labels, file name, white frame."""
+class _Grid:
+    """Sizes of a grid of B images (H, W), and coordinates of a batch in pixels of its tiles."""
+
+    def __init__(self, B: int, H: int, W: int) -> None:
+        self.image = H, W
+        self.columns = math.ceil(math.sqrt(B))
+        self.rows = math.ceil(B / self.columns)
+        enlarge = max(1.0, MIN_TILE_SIDE / max(H, W))
+        self.scale = min(MAX_GRID_SIDE / (self.columns * W), MAX_GRID_SIDE / (self.rows * H), enlarge)
+        self.tile_h, self.tile_w = max(round(H * self.scale), 1), max(round(W * self.scale), 1)
+
+    def corners(self, boxes: Array, box_format: str) -> Array:
+        """(N, 4) or, for oriented boxes, (N, 4, 2) corners."""
+        if box_format not in ("xywhn", "xyxy", "xywhr"):
+            raise ValueError(f"box_format='{box_format}': expected 'xywhn', 'xyxy' or 'xywhr'")
+        boxes = boxes.reshape(len(boxes), -1).astype(np.float64)
+        H, W = self.image
+        if box_format == "xyxy":
+            return self._to_tile(boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+        if box_format == "xywhn":
+            boxes = np.concatenate((boxes[:, :4] * [W, H, W, H], boxes[:, 4:]), 1)
+        if boxes.shape[1] == 5:
+            return self._to_tile(xywhr2xyxyxyxy(boxes))
+        center, half = boxes[:, :2], boxes[:, 2:] / 2
+        return self._to_tile(np.stack((center - half, center + half), 1)).reshape(-1, 4)
+
+    def points(self, points: Array, box_format: str) -> Array:
+        """(N, K, 2 | 3) keypoints."""
+        scale = self.image[::-1] if box_format == "xywhn" else (1, 1)
+        xy = self._to_tile(points[..., :2].astype(np.float64) * np.array(scale))
+        return np.concatenate((xy, points[..., 2:]), -1)
+
+    def _to_tile(self, xy: Array) -> Array:
+        return xy * np.array([self.tile_w / self.image[1], self.tile_h / self.image[0]])
+
+
+def _draw_tile(tile: Array, instances: Instances, names: Mapping[int, str], title: str) -> None:
+    """Draw the instances of one image, its file name and a white frame on `tile`."""
     side = max(tile.shape[:2])
-    crowded = len(boxes) > 25
+    crowded = len(instances) > CROWDED
+    letters_per_side = 18 if instances.corners is None else 45 if crowded else 36
     annotator = Annotator(
         tile,
         line_width=max(round(side / (400 if crowded else 240)), 1),
-        font_size=max(round(side / (45 if crowded else 36)), 11),
+        font_size=max(round(side / letters_per_side), 11),
+        example=list(names.values()),
     )
-    texts = [str(names.get(int(c), int(c))) for c in labels]
-    if scores is not None:
-        texts = [f"{text} {score:.1f}" for text, score in zip(texts, scores, strict=True)]
-    annotator.boxes(boxes, texts, [colors(c, bgr=True) for c in labels])
+    texts = [str(names.get(c, c)) for c in instances.cls.tolist()]
+    if instances.confs is not None:
+        texts = [f"{text} {conf:.1f}" for text, conf in zip(texts, instances.confs, strict=True)]
+    bgr = [colors(c, bgr=True) for c in instances.cls.tolist()]
+    if instances.masks is not None:
+        annotator.masks(instances.masks, bgr, retina_masks=True)
+    for keypoints in instances.keypoints if instances.keypoints is not None else ():
+        annotator.kpts(keypoints, tile.shape[:2])
+    if instances.corners is not None:
+        annotator.boxes(instances.corners[::-1], texts[::-1], bgr[::-1])  # the highest confidence last, on top
+    elif texts:  # one class for the whole image
+        annotator.label((2, 2), texts[0], readable_on(bgr[0]), background=bgr[0], below=True)
     if title:
-        longest = tile.shape[1] * 0.8
-        while annotator.text_size(title)[0] > longest and len(title) > 4:
-            title = ".." + title[4:]  # the end of a file name tells more than its beginning
-        annotator.text(
-            (4, tile.shape[0] - 3), title, plate=(60, 60, 60)
-        )  # at the bottom: labels are on top of their boxes
-    drawn = annotator.result()
-    cv2.rectangle(drawn, (0, 0), (drawn.shape[1] - 1, drawn.shape[0] - 1), (255, 255, 255), 2)
-    return drawn
-
-
-def _corners(boxes: Array, box_format: str, tile: tuple[int, int], image: tuple[int, int]) -> Array:
-    """(N, 4) corners in pixels of a tile."""
-    boxes = boxes.astype(np.float64)
-    if box_format == "xywhn":
-        centre, half = boxes[:, :2], boxes[:, 2:] / 2
-        return np.concatenate([centre - half, centre + half], 1) * np.array([tile[1], tile[0]] * 2)
-    if box_format == "xyxy":
-        return boxes * np.array([tile[1] / image[1], tile[0] / image[0]] * 2)
-    raise ValueError(f"box_format '{box_format}' is unknown; it is 'xywhn' or 'xyxy'.")
+        caption = Annotator(tile, font_size=max(round(side / 36), 11))
+        # at the bottom, since labels are at the top of their boxes; the end of a file name says most
+        while caption.text_size(title)[0] > tile.shape[1] * TITLE_SHARE and len(title) > 4:
+            title = ".." + title[4:]
+        caption.label((4, tile.shape[0] - 3), title, background=TITLE_BACKGROUND)
+    cv2.rectangle(tile, (0, 0), (tile.shape[1] - 1, tile.shape[0] - 1), WHITE, 2)
 
 
 def _as_bgr(images: Tensor | Array) -> Array:
@@ -139,14 +229,12 @@ def _as_bgr(images: Tensor | Array) -> Array:
     return np.ascontiguousarray(batch.transpose(0, 2, 3, 1)[..., ::-1])
 
 
-def _numpy(x: Any) -> Array:
-    # bfloat16 has no numpy counterpart; float32 holds all its values
-    return (
-        x.detach().float().cpu().numpy()
-        if hasattr(x, "detach") and x.dtype.is_floating_point
-        else np.asarray(getattr(x, "cpu", lambda: x)())
-    )
+def _numpy(x: Tensor | Array) -> Array:
+    if isinstance(x, np.ndarray):
+        return x
+    # bfloat16 has no counterpart in NumPy; float32 holds all its values
+    return (x.detach().float() if x.dtype.is_floating_point else x).cpu().numpy()
 
 
-def _flat(x: Any) -> Array:
-    return _numpy(x).reshape(-1)
+def _flat(x: Tensor | Array | Sequence[int]) -> Array:
+    return (np.asarray(x) if isinstance(x, (Sequence, range)) else _numpy(x)).reshape(-1)

@@ -1,6 +1,6 @@
-"""Non-maximum suppression: from a network's raw boxes and class scores to the detections of each picture.
+"""Non-maximum suppression: from the raw boxes and class scores of a model to the detections of each image.
 
-Dimensions: B pictures, A anchors, nc classes, E extra channels (mask coefficients, key points), n rows that are left.
+Dimensions: B images, A anchors, nc classes, E extra channels (mask coefficients, keypoints), n detections.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ultralytics.utils.ops import xywh2xyxy
+from ultralytics.utils.boxes import xywh2xyxy
 
-_FIRST_PREFIX = 512  # rows tried first; of 512 .. 4096 the fastest for untrained networks, alike for trained ones
-_GROWTH = 2  # how much longer the next prefix is
+_FIRST_PREFIX = 512  # candidates processed first; of 512..4096 the fastest for untrained models, equal for trained ones
+_GROWTH = 2  # ratio of the lengths of successive prefixes
 
 
 def non_max_suppression(
@@ -30,91 +30,93 @@ def non_max_suppression(
     max_nms: int = 30000,
     max_wh: int = 7680,
 ) -> list[Tensor]:
-    """The boxes of each picture that no better box of the same class covers, best first.
+    """The boxes of each image that no box of higher score and the same class overlaps, highest score first.
 
-    There is no time limit: 8.3.0 hands out empty results for the rest of a batch when it is slow. A last dimension of 6
-    is six anchors, not an end-to-end output.
+    There is no time limit; 8.3.0 returns empty results for the rest of a batch if it is slow. A last dimension of 6 is
+    six anchors, not an end-to-end output.
 
     Args:
-        prediction: (B, 4 + nc + E, A): xywh in pixels, class scores, extras; of a sequence the first; not changed.
-        conf_thres: 0..1, a score must be above it; NaN never is.
-        iou_thres: 0..1, a box is suppressed when its IoU with a better one is above it.
-        classes: class numbers to keep; None keeps all.
-        agnostic: boxes suppress across classes.
-        multi_label: one row for every (box, class) above the threshold instead of the box's best class.
-        labels: per picture (k, 5) class, xywh in pixels, added as boxes of score 1.
-        max_det: most rows per picture.
+        prediction: (B, 4 + nc + E, A): xywh in pixels, class scores, extras; not changed. Of a sequence the first
+            element is used.
+        conf_thres: 0..1; scores must be above it, and NaN never is.
+        iou_thres: 0..1; a box is suppressed if its IoU with a box of higher score is above it.
+        classes: class indices to keep; None keeps all.
+        agnostic: boxes suppress boxes of other classes, too.
+        multi_label: one detection for every (box, class) above the threshold instead of the best class of each box.
+        labels: per image (k, 5) class, xywh in pixels, added as boxes of score 1.
+        max_det: maximum number of detections per image.
         nc: number of classes; 0 means all channels after the box.
-        max_nms: most rows that enter suppression, the best ones.
-        max_wh: distance in pixels by which classes are moved apart; more than a picture's side.
+        max_nms: maximum number of candidates per image; those with the highest scores are used.
+        max_wh: offset in pixels between the boxes of different classes; must exceed the image size.
 
     Returns:
         B tensors (n, 6 + E): xyxy in pixels, score, class, extras; float32, or float64 if the input is. Equal scores
-        stay in the order of anchors, then classes.
+        keep the order of anchors, then classes.
 
     Raises:
-        ValueError: a threshold outside 0..1, or `prediction` not of three dimensions.
+        ValueError: a threshold outside 0..1, or a `prediction` that does not have three dimensions.
     """
     for name, value in (("conf_thres", conf_thres), ("iou_thres", iou_thres)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name}={value} is outside 0..1")
     pred = prediction if isinstance(prediction, Tensor) else prediction[0]
     if pred.ndim != 3:
-        raise ValueError(f"a prediction is (B, 4 + nc + extras, A), not of shape {tuple(pred.shape)}")
+        raise ValueError(f"expected a prediction (B, 4 + nc + extras, A), got shape {tuple(pred.shape)}")
     nc = nc or pred.shape[1] - 4
     if pred.dtype in (torch.float16, torch.bfloat16):
-        pred = pred.float()  # half precision cannot hold a pixel position moved by class * max_wh
-    wanted = None if classes is None else torch.as_tensor(classes, device=pred.device)
-    candidate = pred[:, 4 : 4 + nc].amax(1) > conf_thres  # (B, A); a NaN among an anchor's scores drops the anchor
-    found = []
+        pred = pred.float()  # half precision cannot represent positions offset by class * max_wh
+    kept_classes = None if classes is None else torch.as_tensor(classes, device=pred.device)
+    candidate = pred[:, 4 : 4 + nc].amax(1) > conf_thres  # (B, A); an anchor with a NaN score is dropped
+    detections = []
     for i, image in enumerate(pred):
         raw = image[:, candidate[i].nonzero().flatten()].T  # (n, 4 + nc + E)
         if len(labels) and len(labels[i]):
-            raw = torch.cat((raw, _as_raw(labels[i], raw, nc)))
-        rows = _rows(raw, nc, conf_thres, multi_label and nc > 1, wanted, max_nms)
-        shift = 0 if agnostic else rows[:, 5:6] * max_wh
-        found.append(rows[_greedy(rows[:, :4] + shift, rows[:, 4], iou_thres, max_det)])
-    return found
+            raw = torch.cat((raw, _labels_as_raw(labels[i], raw, nc)))
+        rows = _candidates(raw, nc, conf_thres, multi_label and nc > 1, kept_classes, max_nms)
+        offset = 0 if agnostic else rows[:, 5:6] * max_wh
+        detections.append(rows[_suppress(rows[:, :4] + offset, rows[:, 4], iou_thres, max_det)])
+    return detections
 
 
-def _rows(raw: Tensor, nc: int, conf: float, multi_label: bool, classes: Tensor | None, limit: int) -> Tensor:
-    """(n, 4 + nc + E) raw boxes -> the best (at most `limit`, 6 + E) rows box, score, class, extras, best first."""
+def _candidates(raw: Tensor, nc: int, conf: float, multi_label: bool, classes: Tensor | None, limit: int) -> Tensor:
+    """Raw boxes (n, 4 + nc + E) -> at most `limit` rows (., 6 + E) box, score, class, extras, highest score first."""
     scores = raw[:, 4 : 4 + nc]
-    # a place counts (box, class) pairs, box by box
+    # `index` counts (box, class) pairs, box by box
     if multi_label:
         flat = scores.flatten()
-        place = (flat > conf).nonzero().flatten()
-        score = flat[place]
+        index = (flat > conf).nonzero().flatten()
+        score = flat[index]
     else:
-        score, kind = scores.max(1)
-        place = torch.arange(len(raw), device=raw.device) * nc + kind
+        score, cls = scores.max(1)
+        index = torch.arange(len(raw), device=raw.device) * nc + cls
     if classes is not None:
-        wanted = torch.isin(place % nc, classes)
-        place, score = place[wanted], score[wanted]
-    if len(score) > limit:  # an untrained network offers every class of every box; only the best need sorting
-        able = score >= score.topk(limit).values[-1]
-        place, score = place[able], score[able]
+        kept = torch.isin(index % nc, classes)
+        index, score = index[kept], score[kept]
+    if len(score) > limit:  # an untrained model yields every class of every box; sorting all of them is slow
+        kept = score >= score.topk(limit).values[-1]
+        index, score = index[kept], score[kept]
     order = score.argsort(descending=True, stable=True)[:limit]
-    place, best = place[order], raw[place[order] // nc]
-    kind = (place % nc).to(raw.dtype)
-    return torch.cat((xywh2xyxy(best[:, :4]), score[order, None], kind[:, None], best[:, 4 + nc :]), 1)
+    index = index[order]
+    best = raw[index // nc]
+    cls = (index % nc).to(raw.dtype)
+    return torch.cat((xywh2xyxy(best[:, :4]), score[order, None], cls[:, None], best[:, 4 + nc :]), 1)
 
 
-def _as_raw(labels: Tensor, like: Tensor, nc: int) -> Tensor:
-    """Given boxes (k, 5) class, xywh as rows of the raw prediction with score 1."""
+def _labels_as_raw(labels: Tensor, like: Tensor, nc: int) -> Tensor:
+    """Labels (k, 5) class, xywh as rows of the raw prediction with score 1."""
     raw = like.new_zeros(len(labels), like.shape[1])
     raw[:, :4] = labels[:, 1:5]
     raw[torch.arange(len(labels)), labels[:, 0].long() + 4] = 1.0
     return raw
 
 
-def _greedy(boxes: Tensor, scores: Tensor, iou_thres: float, max_det: int) -> Tensor:
-    """Indices of the first `max_det` survivors among `boxes`, which are sorted by score.
+def _suppress(boxes: Tensor, scores: Tensor, iou_thres: float, max_det: int) -> Tensor:
+    """Indices of the first `max_det` boxes that are not suppressed; `boxes` are sorted by score.
 
-    What happens to a box depends on better boxes only, so a prefix that already yields `max_det` survivors is the whole
-    answer. An untrained network has tens of thousands of candidates, and suppression takes the square of that.
+    Whether a box is suppressed depends on boxes of higher score only, so a prefix that yields `max_det` boxes is
+    sufficient. An untrained model has tens of thousands of candidates, and the cost is quadratic.
     """
-    from torchvision.ops import nms  # here, because importing torchvision takes as long as the rest of this package
+    from torchvision.ops import nms  # importing torchvision takes as long as importing the rest of the package
 
     length = max(_FIRST_PREFIX, max_det)
     while True:

@@ -1,94 +1,117 @@
-"""Drawing on one image: palette, boxes with labels, crops. Batches are drawn in mosaic.py, charts in charts.py."""
+"""Drawing on one image: `Annotator`. Batches are drawn in image_grid.py and charts in charts.py.
+
+The names that 8.3.0 has in this module are importable from here: palette.py, image_files.py, image_grid.py, charts.py.
+"""
 
 from __future__ import annotations
 
-import math
-import os
-import sys
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from ultralytics.utils.files import atomic_write
-from ultralytics.utils.fonts import font_for
+from ultralytics.utils.image_files import save_one_box, show_image, write_image
+from ultralytics.utils.mask_overlay import blend_masks
+from ultralytics.utils.palette import (
+    KEYPOINT_COLORS,
+    LIMB_COLORS,
+    RGB,
+    SKELETON,
+    Colors,
+    colors,
+    readable_on,
+)
+from ultralytics.utils.text import CV2_FONT_PIXELS, TextRenderer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+__all__ = ["Annotator", "Colors", "colors", "readable_on", "save_one_box", "show_image", "write_image"]
 
 Array = np.ndarray
-RGB = tuple[int, int, int]
 
-JPEG_QUALITY = 95
 MIN_LINE_WIDTH = 2
-LINE_WIDTH_PER_PIXEL = 0.003  # of the mean of height and width
-CV2_FONT = cv2.FONT_HERSHEY_SIMPLEX
-CV2_FONT_PIXELS = 30  # size in pixels that scale 1 of OpenCV's font stands for
-CV2_DRAWS_UNICODE = hasattr(cv2, "FontFace")  # OpenCV >= 5 carries fonts with Chinese, Japanese and Korean glyphs
-
-# twenty hues as far apart as they go, light and dark in turn so that neighbours differ for the colour-blind as well
-_PALETTE = (
-    "E6352B", "1F6FE0", "17A34A", "F59E0B", "8B2FC9", "0BB5C9", "E83E9C", "7A5210", "9BD11F", "1B2A8F",
-    "FF7A59", "0E7C66", "C7A6FF", "A3152F", "4FC3F7", "5E8C00", "FFD23F", "6D5BD0", "FF9EC4", "3F5566",
-)  # fmt: skip
-
-
-class Colors:
-    """The palette; call it with a class index: `colors(3)` is RGB, `colors(3, bgr=True)` is OpenCV's order."""
-
-    def __init__(self) -> None:
-        self.palette: list[RGB] = [self.hex2rgb(code) for code in _PALETTE]
-        self.n = len(self.palette)
-
-    def __call__(self, i: int | float, bgr: bool = False) -> RGB:
-        r, g, b = self.palette[int(i) % self.n]
-        return (b, g, r) if bgr else (r, g, b)
-
-    @staticmethod
-    def hex2rgb(code: str) -> RGB:
-        """Colour of `RRGGBB`, with or without a leading `#`."""
-        code = code.lstrip("#")
-        return int(code[0:2], 16), int(code[2:4], 16), int(code[4:6], 16)
-
-
-colors = Colors()
+LINE_WIDTH_PER_PIXEL = 0.003  # of half the sum of the image's dimensions
+MIN_FONT_SIZE = 12
+MAX_FONT_SHARE = 1 / 7  # of the shorter side: on tiny images text would cover everything
+TINY_FONT_SIZE = 8
+MAX_LABEL_SHARE = 0.5  # of the image's width, or
+MIN_LABEL_WIDTH = 10  # font sizes, if that is more
+DEFAULT_FONT = "Arial.ttf"  # 8.3.0's default; stands for OpenCV's font here, nothing is downloaded
+KEYPOINT_CONFIDENCE = 0.25
+MAX_COORDINATE = 30000  # OpenCV's drawing functions fail at larger ones
+GRAY: RGB = (128, 128, 128)
+WHITE: RGB = (255, 255, 255)
 
 
 class Annotator:
-    """Draws boxes and labels on a copy of a BGR image.
+    """Draws boxes, labels, masks and keypoints on an image.
+
+    A writable contiguous (H, W, 3) uint8 array is drawn on in place. Anything else (a PIL image, a view with negative
+    strides, a gray or float array) is copied first; `result()` returns what was drawn on in both cases. Colors are in
+    the channel order of the image: BGR for arrays as OpenCV reads them, RGB for PIL images.
 
     Args:
-        im: (H, W, 3) uint8 BGR; a PIL image is converted.
-        line_width: pixels; by default it follows the image's size.
-        font_size: pixels; by default it follows the line width.
+        im: the image.
+        line_width: pixels; depends on the size of the image by default.
+        font_size: pixels; depends on the line width by default.
         font: a TrueType file for all text; by default OpenCV's font, and an installed one for what that cannot draw.
-        pil: draw all text with Pillow (smoother than OpenCV 4's strokes, slower).
+        pil: draw all text with Pillow.
+        example: text whose characters the font must have, such as all class names.
+
+    Attributes:
+        im: the image that is drawn on.
+        lw: line width in pixels.
+        sf, tf: scale and thickness of OpenCV's font.
+        skeleton, limb_color, kpt_color: limbs of 17 COCO keypoints as pairs counted from 1, and the RGB colors.
     """
 
     def __init__(
         self,
-        im: Any,
+        im: Array | Image,
         line_width: float | None = None,
         font_size: float | None = None,
-        font: str | Path | None = None,
+        font: str | Path | None = DEFAULT_FONT,
         pil: bool = False,
+        example: object = "abc",
     ) -> None:
-        if not isinstance(im, np.ndarray):
-            im = np.asarray(im.convert("RGB"))[..., ::-1]
-        self.im = np.array(im, dtype=np.uint8, order="C")  # a copy: the caller's picture stays clean
-        height, width = self.im.shape[:2]
-        self.lw = int(line_width or max(round((height + width) / 2 * LINE_WIDTH_PER_PIXEL), MIN_LINE_WIDTH))
-        self.font_size = round(font_size or max(self.lw / 3 * CV2_FONT_PIXELS, 12))
-        self.font = str(font) if font else None
-        self.pil = pil or font is not None
+        self.im = _drawable(im)
+        self.lw = int(line_width or max(round(sum(self.im.shape) / 2 * LINE_WIDTH_PER_PIXEL), MIN_LINE_WIDTH))
+        largest = max(min(self.im.shape[:2]) * MAX_FONT_SHARE, TINY_FONT_SIZE)
+        self.font_size = round(font_size or min(max(self.lw / 3 * CV2_FONT_PIXELS, MIN_FONT_SIZE), largest))
+        font_file = None if font is None or str(font) == DEFAULT_FONT else font
+        self.pil = pil or font_file is not None
+        self._text = TextRenderer(self.font_size, font_file, self.pil, str(example))
+        self.sf, self.tf = self._text.scale, self._text.thickness
+        self.skeleton = [list(limb) for limb in SKELETON]
+        self.limb_color = colors.pose_palette[list(LIMB_COLORS)]
+        self.kpt_color = colors.pose_palette[list(KEYPOINT_COLORS)]
 
     def box_label(
-        self, box: Sequence[float] | Array, label: str = "", color: RGB = (128, 128, 128), txt_color: RGB | None = None
+        self,
+        box: Sequence[float] | Array | Tensor,
+        label: str = "",
+        color: RGB = GRAY,
+        txt_color: RGB | None = None,
+        rotated: bool = False,
     ) -> None:
-        """Draw the rectangle `box` (x1, y1, x2, y2 pixels), and `label` on a plate at its upper left corner.
+        """Draw a box and its label.
 
-        Colours are BGR. The plate sits above the box, or inside it at the picture's edge, and never leaves the picture.
+        The label is above the box, or inside it at the border of the image, and never leaves the image.
+
+        Args:
+            box: (4,) corners x1, y1, x2, y2 in pixels, or with `rotated` the (4, 2) corners of an oriented box.
+            label: text; empty for none.
+            color: of the lines and of the background of the label.
+            txt_color: of the label; None chooses black or white, whichever is readable.
+            rotated: whether `box` has four corners.
         """
-        self.boxes([box], [label], [color], txt_color)
+        corners = _numpy(box)
+        self.boxes([corners.reshape(4, 2) if rotated else corners.reshape(-1)], [label], [color], txt_color)
 
     def boxes(
         self,
@@ -97,199 +120,229 @@ class Annotator:
         box_colors: Sequence[RGB],
         txt_color: RGB | None = None,
     ) -> None:
-        """As `box_label`, of many: first all rectangles, then all labels, so that no line runs through a name."""
-        corners = [tuple(round(float(v)) for v in box) for box in boxes]
-        for (x1, y1, x2, y2), color in zip(corners, box_colors, strict=True):
-            cv2.rectangle(self.im, (x1, y1), (x2, y2), color, self.lw)
-        for (x1, y1, _, _), label, color in zip(corners, labels, box_colors, strict=True):
+        """Draw many boxes, (n, 4) or (n, 4, 2) as in `box_label`: all lines first, so that none crosses a label."""
+        outlines = _outlines(boxes)
+        for points, color in zip(outlines, box_colors, strict=True):
+            if len(points) == 2:
+                cv2.rectangle(self.im, points[0].tolist(), points[1].tolist(), color, self.lw)
+            else:
+                cv2.polylines(self.im, [points], True, color, self.lw, cv2.LINE_AA)
+        for points, label, color in zip(outlines, labels, box_colors, strict=True):
             if label:
-                self.text((x1 - self.lw // 2, y1), label, txt_color or readable_on(color), plate=color)
+                x, y = min(points.tolist(), key=lambda point: point[1])
+                self.label((x - self.lw // 2, y), label, txt_color or readable_on(color), background=color)
+
+    def masks(
+        self,
+        masks: Array | Tensor,
+        colors: Sequence[RGB],
+        im_gpu: Tensor | None = None,
+        alpha: float = 0.5,
+        retina_masks: bool = False,
+    ) -> None:
+        """Blend the image with masks, the first one on top.
+
+        Args:
+            masks: (n, h, w), above 0.5 inside, in the size of the letterboxed image or of the image itself.
+            colors: one per mask.
+            im_gpu: accepted for 8.3.0's call form and not used: the image itself, which is sharper, is blended.
+            alpha: opacity of the masks.
+            retina_masks: the masks show the image without letterbox borders, whatever their size.
+        """
+        if len(masks):
+            blend_masks(self.im, _numpy(masks > 0.5), colors, alpha, letterboxed=not retina_masks)
+
+    def kpts(
+        self,
+        kpts: Array | Tensor,
+        shape: tuple[int, int] = (640, 640),
+        radius: int | None = None,
+        kpt_line: bool = True,
+        conf_thres: float = KEYPOINT_CONFIDENCE,
+        kpt_color: RGB | None = None,
+    ) -> None:
+        """Draw the keypoints of one instance.
+
+        Args:
+            kpts: (K, 2) or (K, 3) x, y in pixels and the confidence.
+            shape: (height, width) of the image the coordinates refer to; points on multiples of it are not drawn, since
+                0, 0 and the far corner stand for missing points.
+            radius: pixels; depends on the size of the image by default.
+            kpt_line: connect the 17 keypoints of a person with limbs.
+            conf_thres: minimum confidence of the points that are drawn.
+            kpt_color: one color for points and limbs instead of the pose palette.
+        """
+        points = _numpy(kpts).astype(np.float64)
+        present = (points[:, 0] % shape[1] != 0) & (points[:, 1] % shape[0] != 0) & np.isfinite(points).all(1)
+        if points.shape[1] == 3:
+            present &= points[:, 2] >= conf_thres
+        is_person = len(points) == len(KEYPOINT_COLORS)
+        pixels = np.rint(np.nan_to_num(points[:, :2])).astype(int)
+        size = min(2 * self.lw, max(round(min(self.im.shape[:2]) / 50), 2)) if radius is None else radius
+        if kpt_line and is_person:
+            for (start, end), color in zip(self.skeleton, self.limb_color, strict=True):
+                if present[start - 1] and present[end - 1]:
+                    line = pixels[start - 1].tolist(), pixels[end - 1].tolist()
+                    cv2.line(self.im, *line, kpt_color or _bgr(color), max(size // 2, 1), cv2.LINE_AA)
+        for i in np.flatnonzero(present).tolist():
+            palette = _bgr(self.kpt_color[i]) if is_person else colors(i, bgr=True)
+            cv2.circle(self.im, pixels[i].tolist(), size, kpt_color or palette, -1, cv2.LINE_AA)
+
+    def rectangle(
+        self,
+        xy: Sequence[float] | Sequence[Sequence[float]],
+        fill: RGB | None = None,
+        outline: RGB | None = None,
+        width: int = 1,
+    ) -> None:
+        """Draw a rectangle of corners (x1, y1, x2, y2) or ((x1, y1), (x2, y2)) in pixels."""
+        x1, y1, x2, y2 = np.rint(np.asarray(xy, np.float64)).astype(int).reshape(4).tolist()
+        if fill is not None:
+            cv2.rectangle(self.im, (x1, y1), (x2, y2), fill, -1)
+        if outline is not None or fill is None:
+            cv2.rectangle(self.im, (x1, y1), (x2, y2), outline or WHITE, width)
 
     def text(
         self,
-        xy: tuple[int, int],
+        xy: Sequence[float],
         text: str,
-        txt_color: RGB = (255, 255, 255),
-        plate: RGB | None = None,
+        txt_color: RGB = WHITE,
+        anchor: str = "top",
+        box_style: bool = False,
+    ) -> None:
+        """Draw text; lines are separated by `\\n`.
+
+        Args:
+            xy: left end of the baseline of the first line; with `pil` its upper left corner, or with
+                `anchor="bottom"` its lower left corner.
+            text: what to write.
+            txt_color: of the letters; with `box_style` of the background, and the letters are black or white.
+            anchor: "top" or "bottom", see `xy`.
+            box_style: draw a background.
+        """
+        if anchor not in ("top", "bottom"):
+            raise ValueError(f"anchor='{anchor}': expected 'top' or 'bottom'")
+        x, y = round(xy[0]), round(xy[1])
+        for line in text.split("\n"):
+            width, ascent, descent = self._text.measure(line)
+            baseline = y if not self.pil else y + ascent if anchor == "top" else y - descent
+            color = txt_color
+            if box_style:
+                cv2.rectangle(self.im, (x, baseline - ascent - 2), (x + width, baseline + descent), txt_color, -1)
+                color = readable_on(txt_color)
+            self._text.draw(self.im, (x, baseline), line, color)
+            y += ascent + descent + 2
+
+    def label(
+        self,
+        xy: Sequence[float],
+        text: str,
+        txt_color: RGB = WHITE,
+        background: RGB | None = None,
         below: bool = False,
     ) -> None:
-        """Write `text` with its lower (`below`: upper) left corner at `xy`, moved so that the picture holds it."""
-        width, ascent, descent = self.text_size(text)
+        """Draw a label with its lower left corner at `xy`, moved and shortened so that it fits into the image.
+
+        Args:
+            xy: pixels.
+            text: one line.
+            txt_color: of the letters.
+            background: color of the rectangle behind the text; None draws only the letters.
+            below: `xy` is the upper left corner.
+        """
         pad = max(self.font_size // 8, 2)
-        box_w, box_h = width + 2 * pad, ascent + descent + pad
-        x = min(max(xy[0], 0), max(self.im.shape[1] - box_w, 0))
-        y = xy[1] if below or xy[1] - box_h < 0 else xy[1] - box_h
-        y = min(max(y, 0), max(self.im.shape[0] - box_h, 0))
-        if plate is not None:
-            cv2.rectangle(self.im, (x, y), (x + box_w - 1, y + box_h - 1), plate, -1)
-        baseline = (x + pad, y + pad // 2 + ascent)
-        if self._uses_pil(text):
-            self._pil_text(baseline, text, txt_color)
-        else:
-            cv2.putText(self.im, text, baseline, CV2_FONT, self._scale, txt_color, self._thickness, cv2.LINE_AA)
+        height, width = self.im.shape[:2]
+        room = min(max(width * MAX_LABEL_SHARE, self.font_size * MIN_LABEL_WIDTH), width)
+        text_width, ascent, descent = self._text.measure(text)
+        if text_width > room - 2 * pad:
+            text = self._text.shortened(text, room - 2 * pad)
+            text_width, ascent, descent = self._text.measure(text)
+        box_w, box_h = text_width + 2 * pad, ascent + descent + pad
+        x = min(max(int(xy[0]), 0), max(width - box_w, 0))
+        y = int(xy[1]) if below or xy[1] - box_h < 0 else int(xy[1]) - box_h
+        y = min(max(y, 0), max(height - box_h, 0))
+        if background is not None:
+            cv2.rectangle(self.im, (x, y), (x + box_w - 1, y + box_h - 1), background, -1)
+        self._text.draw(self.im, (x + pad, y + pad // 2 + ascent), text, txt_color)
 
     def text_size(self, text: str) -> tuple[int, int, int]:
-        """(width, ascent above the base line, descent below it) of `text` in pixels."""
-        if self._uses_pil(text):
-            font = self._pil_font(text)
-            ascent, descent = font.getmetrics()
-            return math.ceil(font.getlength(text)), int(ascent), int(descent)
-        (width, height), base = cv2.getTextSize(text, CV2_FONT, self._scale, self._thickness)
-        return int(width), int(height), int(base)
+        """(width, ascent above the baseline, descent below it) of one line of text in pixels."""
+        return self._text.measure(text)
+
+    def seg_bbox(
+        self,
+        mask: Array | Tensor,
+        mask_color: RGB = (255, 0, 255),
+        label: str | None = None,
+        txt_color: RGB = WHITE,
+    ) -> None:
+        """Draw the outline of an instance and its label.
+
+        Args:
+            mask: (m, 2) polygon in pixels; one with fewer than 3 points is not drawn.
+            mask_color: of the outline and of the background of the label.
+            label: text at the topmost point.
+            txt_color: of the label.
+        """
+        points = np.rint(_numpy(mask)).astype(np.int32).reshape(-1, 2)
+        if len(points) < 3:
+            return
+        cv2.polylines(self.im, [points], True, mask_color, self.lw, cv2.LINE_AA)
+        if label:
+            self.label(points[points[:, 1].argmin()].tolist(), label, txt_color, background=mask_color)
+
+    def fromarray(self, im: Array | Image) -> None:
+        """Go on with another image."""
+        self.im = _drawable(im)
 
     def result(self) -> Array:
-        """The picture with everything drawn on it."""
+        """(H, W, 3) uint8, the image with everything drawn on it, in its own channel order."""
         return self.im
 
-    @property
-    def _scale(self) -> float:
-        return self.font_size / CV2_FONT_PIXELS
+    def show(self, title: str | None = None) -> None:
+        """Show the image, taken as BGR, in a window."""
+        show_image(self.im, title or "image")
 
-    @property
-    def _thickness(self) -> int:
-        return max(round(self.font_size / 16), 1)
-
-    def _uses_pil(self, text: str) -> bool:
-        return self.pil or not (CV2_DRAWS_UNICODE or text.isascii())
-
-    def _pil_font(self, text: str) -> Any:
-        from PIL import ImageFont  # here: most pictures need no Pillow
-
-        path = self.font or font_for(text)
-        return ImageFont.truetype(str(path), self.font_size) if path else ImageFont.load_default(self.font_size)
-
-    def _pil_text(self, baseline: tuple[int, int], text: str, color: RGB) -> None:
-        from PIL import Image, ImageDraw
-
-        width, ascent, descent = self.text_size(text)
-        stencil = Image.new("L", (max(width, 1), ascent + descent))
-        ImageDraw.Draw(stencil).text((0, 0), text, fill=255, font=self._pil_font(text))
-        x, y = baseline[0], baseline[1] - ascent
-        target = self.im[max(y, 0) : y + stencil.height, max(x, 0) : x + stencil.width]
-        alpha = (
-            np.asarray(stencil, np.float32)[max(-y, 0) :, max(-x, 0) :][: target.shape[0], : target.shape[1], None]
-            / 255
-        )
-        target[:] = np.rint(target * (1 - alpha) + np.asarray(color, np.float32) * alpha).astype(np.uint8)
+    def save(self, filename: str | Path = "image.jpg") -> None:
+        """Write the image, taken as BGR, to a file."""
+        write_image(filename, self.im)
 
 
-def readable_on(color: RGB) -> RGB:
-    """Black or white, whichever reads better on a BGR colour."""
-    blue, green, red = color
-    return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 125 else (255, 255, 255)
+def _drawable(im: Array | Image) -> Array:
+    """The image as a writable contiguous (H, W, 3) uint8 array: itself if it is one, else a copy."""
+    array = im if isinstance(im, np.ndarray) else np.array(im.convert("RGB"))
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, 2)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"expected an image of shape (H, W, 3) or (H, W), got {array.shape}")
+    if array.dtype == np.uint8 and array.flags.c_contiguous and array.flags.writeable:
+        return array
+    return np.array(array, dtype=np.uint8, order="C")
 
 
-def write_image(path: str | Path, im: Array) -> None:
-    """Write a BGR image whole or not at all; the suffix names the format, and the path may hold any characters."""
-    path = Path(path)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix.lower() in {".jpg", ".jpeg"} else []
-    try:
-        ok, data = cv2.imencode(path.suffix, im, options)
-    except cv2.error as e:
-        raise ValueError(
-            f"{path}: OpenCV cannot write '{path.suffix}' pictures. Use a name ending in .jpg or .png."
-        ) from e
-    if not ok:
-        raise ValueError(f"{path}: this picture of shape {im.shape} could not be encoded as '{path.suffix}'.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(data.tobytes())
+def _outlines(boxes: Sequence[Sequence[float] | Array] | Array) -> Array:
+    """(n, 2, 2) or (n, 4, 2) int32 corners, limited to what OpenCV can draw."""
+    corners = np.nan_to_num(np.asarray(boxes, np.float64)).clip(-MAX_COORDINATE, MAX_COORDINATE)
+    return np.rint(corners).astype(np.int32).reshape(len(corners), -1 if corners.size else 2, 2)
 
 
-def show_image(im: Array, title: str, wait_ms: int | None = None) -> None:
-    """Show a BGR image on the screen.
-
-    Args:
-        im: (H, W, 3) uint8 BGR.
-        title: of the window; one window stays open for each title.
-        wait_ms: how long to wait for a key; None waits until one is pressed, and where OpenCV has no windows
-            opens the system's viewer instead.
-
-    Raises:
-        RuntimeError: neither OpenCV nor the system can show a picture here.
-    """
-    # OpenCV ends the whole process where Qt or GTK finds no display, so this is asked first
-    has_display = not sys.platform.startswith("linux") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
-    if has_display:
-        try:
-            cv2.imshow(title, im)
-            cv2.waitKey(wait_ms if wait_ms is not None else 0)
-            return
-        except cv2.error:  # a build without windows
-            pass
-        if wait_ms is None:
-            from PIL import Image, ImageShow
-
-            if ImageShow.show(Image.fromarray(im[..., ::-1]), title):
-                return
-    raise RuntimeError(
-        "Pictures cannot be shown here: "
-        + (
-            "this OpenCV was built without windows; `pip install opencv-python` brings one with them. "
-            if has_display
-            else "there is no display. "
-        )
-        + "Or write them to files with save=True."
-    )
+def _numpy(x: Sequence[float] | Array | Tensor) -> Array:
+    if isinstance(x, (np.ndarray, Sequence)):
+        return np.asarray(x)
+    return x.detach().cpu().numpy()
 
 
-def save_one_box(
-    xyxy: Any,
-    im: Array,
-    file: str | Path = "im.jpg",
-    gain: float = 1.02,
-    pad: int = 10,
-    square: bool = False,
-    BGR: bool = True,
-    save: bool = True,
-) -> Array:
-    """Cut one box out of an image, `gain` times as large plus `pad` pixels, and write it to `file`.
-
-    Args:
-        xyxy: four numbers x1, y1, x2, y2 in pixels, of any kind.
-        im: (H, W, 3) uint8 BGR.
-        file: where the crop goes; an existing file is not overwritten, a number is added (`im2.jpg`).
-        square: widen the shorter side to the longer one first.
-        BGR: order of the channels of the returned crop; the file is always right.
-        save: write the file.
-
-    Returns:
-        The crop, a copy.
-    """
-    x1, y1, x2, y2 = np.asarray(xyxy.tolist() if hasattr(xyxy, "tolist") else xyxy, np.float64).reshape(4)
-    width, height = x2 - x1, y2 - y1
-    if square:
-        width = height = max(width, height)
-    width, height = width * gain + pad, height * gain + pad
-    cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
-    left, right = (int(np.clip(v, 0, im.shape[1])) for v in (cx - width / 2, cx + width / 2))
-    top, bottom = (int(np.clip(v, 0, im.shape[0])) for v in (cy - height / 2, cy + height / 2))
-    crop = im[top:bottom, left:right].copy()
-    if save and crop.size:
-        write_image(_unused(Path(file)), crop)
-    return crop if BGR else np.ascontiguousarray(crop[..., ::-1])
+def _bgr(color: Array) -> RGB:
+    red, green, blue = color.tolist()
+    return blue, green, red
 
 
-def __getattr__(name: str) -> Any:
-    # 8.3.0 has these here; who only draws boxes does not pay for matplotlib
+def __getattr__(name: str) -> Callable[..., object]:
+    # 8.3.0 has these here; drawing boxes does not pay for importing matplotlib
     if name in ("plot_images", "plot_feature_maps"):
-        from ultralytics.utils import image_grid
-
-        return getattr(image_grid, name)
+        return getattr(importlib.import_module("ultralytics.utils.image_grid"), name)
     if name.startswith("plot_"):
-        from ultralytics.utils import charts
-
+        charts = importlib.import_module("ultralytics.utils.charts")
         if hasattr(charts, name):
             return getattr(charts, name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-
-
-def _unused(path: Path) -> Path:
-    """`path`, or the first of path2, path3, ... that does not exist."""
-    candidate, n = path, 2
-    while candidate.exists():
-        candidate = path.with_name(f"{path.stem}{n}{path.suffix}")
-        n += 1
-    return candidate

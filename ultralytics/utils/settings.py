@@ -1,7 +1,7 @@
-"""The user's lasting preferences: a dict-like view of settings.json in the user's settings folder.
+"""The user settings: a dict-like view of settings.json in the user's settings folder.
 
-Nothing is read before the first question, nothing is written before the first change. The file's name and keys are
-those of ultralytics 8.3.0, so that both can share one file: what this version does not know is kept as it stands.
+The file is read at the first access and written at the first change. Its name and keys are those of ultralytics 8.3.0,
+so that both packages can share one file: unknown entries are preserved.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FILE_NAME = "settings.json"
 _INTEGRATIONS = ("clearml", "comet", "dvc", "hub", "mlflow", "neptune", "raytune", "tensorboard", "wandb", "vscode_msg")
 DEFAULTS: dict[str, Any] = {
     "settings_version": "0.0.6",
-    "datasets_dir": "datasets",  # relative folders count from the current folder at the time of use
+    "datasets_dir": "datasets",  # relative folders are relative to the current folder at the time of use
     "weights_dir": "weights",
     "runs_dir": "runs",
-    "uuid": "",  # from here to the end: kept for the sake of a shared file, this version sends nothing anywhere
+    "uuid": "",  # from here on: unused, for compatibility of the shared file; this package sends no data
     "sync": False,
     "api_key": "",
     "openai_api_key": "",
@@ -36,31 +36,41 @@ DEFAULTS: dict[str, Any] = {
 
 
 class SettingsError(KeyError):
-    """A setting that does not exist, or a value of another type than the setting's."""
+    """A setting does not exist, or a value has the wrong type."""
 
     def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would print the text in quotes
+        return str(self.args[0])  # KeyError would add quotes
 
 
 def settings_dir() -> Path:
-    """Folder of settings.json: YOLO_CONFIG_DIR, else the system's place for it, else a temporary one; not created."""
-    return _settings_dir(os.environ.get("YOLO_CONFIG_DIR", ""))
+    """Folder of settings.json; not created.
+
+    YOLO_CONFIG_DIR, else the usual folder of the operating system, else, if it is not writable, a temporary folder.
+    """
+    requested = Path(os.environ.get("YOLO_CONFIG_DIR") or _system_folder())
+    with contextlib.suppress(RuntimeError):  # no HOME and no entry in the user database: usual in containers
+        return _first_writable(requested, requested.expanduser())
+    return _first_writable(requested)
 
 
 class Settings(MutableMapping[str, Any]):
-    """Dict-like settings; every change is checked first and then written at once, all of it or nothing."""
+    """Dict-like settings; changes are checked, then written atomically."""
 
     def __init__(self, file: str | Path | None = None) -> None:
-        """Args: file: another place than `settings_dir() / "settings.json"`; it is opened at the first question."""
+        """Settings of `file`, which is read at the first access.
+
+        Args:
+            file: None for `settings_dir() / "settings.json"`.
+        """
         self._file = Path(file) if file else None
         self._values: dict[str, Any] | None = None
-        self._foreign: dict[str, Any] = {}  # what the file holds but we cannot use; written back as read
+        self._foreign: dict[str, Any] = {}  # invalid or unknown entries of the file; written back unchanged
         self._unreadable = False
-        self.problems: list[str] = []  # what was ignored when the file was read
+        self.problems: list[str] = []  # entries ignored when the file was read
 
     @property
     def file(self) -> Path:
-        """Where the settings are, or will be."""
+        """The settings file; it may not exist yet."""
         return self._file or settings_dir() / FILE_NAME
 
     def __getitem__(self, key: str) -> Any:
@@ -72,7 +82,7 @@ class Settings(MutableMapping[str, Any]):
         self.update({key: value})
 
     def __delitem__(self, key: str) -> None:
-        """Set `key` back to its default."""
+        """Reset `key` to its default."""
         if key not in DEFAULTS:
             raise SettingsError(_unknown(key))
         self.update({key: DEFAULTS[key]})
@@ -86,11 +96,11 @@ class Settings(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return f"Settings({str(self.file)!r}, {self._loaded()})"
 
-    def update(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """As dict.update, but typed: nothing is changed unless every key exists and every value has its type.
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """As dict.update, but nothing is changed unless every key exists and every value has the right type.
 
         Raises:
-            SettingsError: unknown key or wrong type; names the key and what it takes.
+            SettingsError: unknown key or wrong type; names the key and the expected type.
         """
         changes = dict(*args, **kwargs)
         for key, value in changes.items():
@@ -99,21 +109,21 @@ class Settings(MutableMapping[str, Any]):
             changes[key] = value = str(value) if isinstance(value, Path) else value
             if type(value) is not type(DEFAULTS[key]):
                 raise SettingsError(_mistyped(key, value))
-        self.reload()  # another process may have changed something meanwhile
+        self.reload()  # another process may have changed the file
         values = {**self._loaded(), **changes}
         self._foreign = {key: value for key, value in self._foreign.items() if key not in changes}
         self._write(values)
 
     def clear(self) -> None:
-        """Set everything back to the defaults."""
+        """Reset all settings to their defaults."""
         self.reset()
 
     def reset(self) -> None:
-        """Set everything back to the defaults, in the file too."""
+        """Reset all settings to their defaults, and write them."""
         self.update(DEFAULTS)
 
     def reload(self) -> None:
-        """Forget what was read; the file is read again at the next question."""
+        """Read the file again at the next access."""
         self._values = None
 
     def _loaded(self) -> dict[str, Any]:
@@ -122,11 +132,11 @@ class Settings(MutableMapping[str, Any]):
             self._foreign, self.problems, self._unreadable = {}, [], False
             for key, value in self._read().items():
                 if key not in DEFAULTS:
-                    self._foreign[key] = value  # perhaps of a newer version that shares the file: no reason to warn
+                    self._foreign[key] = value  # perhaps of a newer version that shares the file: no warning
                     self.problems.append(f"'{key}' is not a setting of this version")
                 elif type(value) is not type(DEFAULTS[key]):
                     self._foreign[key] = value
-                    self._complain(f"{_mistyped(key, value)}; using {DEFAULTS[key]!r}")
+                    self._report(f"{_mistyped(key, value)}; using {DEFAULTS[key]!r}")
                 else:
                     self._values[key] = value
         return self._values
@@ -138,42 +148,41 @@ class Settings(MutableMapping[str, Any]):
             data = json.loads(self.file.read_text(encoding="utf-8-sig"))
             if isinstance(data, dict):
                 return data
-            problem = "it does not hold a JSON object"
+            problem = "it is not a JSON object"
         except (OSError, ValueError) as e:
             problem = str(e)
         self._unreadable = True
-        self._complain(f"cannot be read ({problem}); using the defaults")
+        self._report(f"cannot be read ({problem}); using the defaults")
         return {}
 
-    def _write(self, values: dict[str, Any]) -> None:
+    def _write(self, values: Mapping[str, str | bool]) -> None:
         if self._unreadable:
-            self.file.replace(self.file.with_name(f"{self.file.name}.broken"))  # what was in it may be worth a look
+            self.file.replace(self.file.with_name(f"{self.file.name}.broken"))  # keep the unreadable content
             self._unreadable = False
         with atomic_write(self.file, "w") as f:
             json.dump({**values, **self._foreign}, f, indent=2, ensure_ascii=False)
-        self._values = values
+        self._values = dict(values)
 
-    def _complain(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         self.problems.append(problem)
         LOGGER.warning("settings file %s: %s", self.file, problem)
 
 
+def _system_folder() -> str:
+    folders = {"win32": "AppData/Roaming", "darwin": "Library/Application Support"}
+    return f"~/{folders.get(sys.platform, '.config')}/Ultralytics"
+
+
 @cache  # so that the fallback is reported once
-def _settings_dir(asked: str) -> Path:
-    homes = {"win32": "AppData/Roaming", "darwin": "Library/Application Support"}
-    wanted = Path(asked or f"~/{homes.get(sys.platform, '.config')}/Ultralytics")
-    folders = [Path(tempfile.gettempdir()) / "Ultralytics", Path.cwd() / "Ultralytics"]
-    with contextlib.suppress(RuntimeError):  # no HOME, and a user that the system does not know: usual in containers
-        wanted = wanted.expanduser()
-        folders.insert(0, wanted)
-    for folder in folders:
+def _first_writable(requested: Path, *preferred: Path) -> Path:
+    """The first writable folder of `preferred` and the fallbacks; `requested` is the one that a warning names."""
+    for folder in (*preferred, Path(tempfile.gettempdir()) / "Ultralytics", Path.cwd() / "Ultralytics"):
         if _writable(folder):
-            if folder != wanted:
-                LOGGER.warning(
-                    "the settings folder %s cannot be written; using %s (YOLO_CONFIG_DIR sets it)", wanted, folder
-                )
+            if folder not in preferred:
+                LOGGER.warning("the settings folder %s is not writable; using %s", requested, folder)
+                LOGGER.warning("set YOLO_CONFIG_DIR to choose another folder")
             return folder
-    return wanted  # reading still works, and writing will say what is wrong
+    return requested  # reading still works, and writing raises the actual error
 
 
 def _writable(folder: Path) -> bool:
@@ -183,12 +192,12 @@ def _writable(folder: Path) -> bool:
 
 
 def _unknown(key: str) -> str:
-    return f"'{key}' is not a setting{did_you_mean(key, DEFAULTS) or '; there are ' + ', '.join(DEFAULTS)}"
+    return f"'{key}' is not a setting{did_you_mean(key, DEFAULTS) or '; available: ' + ', '.join(DEFAULTS)}"
 
 
-def _mistyped(key: str, value: Any) -> str:
-    wanted = "true or false" if isinstance(DEFAULTS[key], bool) else "text"
-    return f"'{key}' is {value!r}, but must be {wanted}"
+def _mistyped(key: str, value: object) -> str:
+    expected = "true or false" if isinstance(DEFAULTS[key], bool) else "a string"
+    return f"'{key}' is {value!r}, expected {expected}"
 
 
 settings = Settings()

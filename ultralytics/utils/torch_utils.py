@@ -1,4 +1,4 @@
-"""Running networks: which device, which seed, the moving average of the weights, when to stop."""
+"""Devices, seeds, the moving average of the weights, early stopping, and small helpers for networks and images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import lru_cache
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ultralytics.utils import LOGGER
 
@@ -26,10 +27,10 @@ DeviceLike = str | int | torch.device | list | tuple | None
 
 
 def select_device(device: DeviceLike = None) -> torch.device:
-    """The device that the text, number or list names; None takes CUDA, else MPS, else the CPU.
+    """The device that the text, number or list names; None selects CUDA, else MPS, else the CPU.
 
     Raises:
-        ValueError: the device is not on this machine, or several are named (one process drives one device here).
+        ValueError: the device is not available, or several are named (a process uses one device).
     """
     if isinstance(device, torch.device):
         return device
@@ -45,62 +46,62 @@ def select_device(device: DeviceLike = None) -> torch.device:
         return torch.device("cpu")
     if text == "mps":
         if not torch.backends.mps.is_available():
-            raise ValueError("device=mps: Apple's Metal back end is not available here; use device=cpu")
+            raise ValueError("device=mps: Apple's Metal backend is not available; use device=cpu")
         return torch.device("mps")
     if "," in text:
-        raise ValueError(f"device={device}: this version trains on one device; name one of them, such as device=0")
+        raise ValueError(f"device={device}: this version trains on one device; use one of them, such as device=0")
     if not text.isdigit():
-        raise ValueError(f"device={device}: write cpu, mps, cuda or a GPU number such as 0")
+        raise ValueError(f"device={device}: use cpu, mps, cuda or the index of a GPU, such as 0")
     if int(text) >= torch.cuda.device_count():
         raise ValueError(f"device={device}: this machine has {torch.cuda.device_count()} CUDA devices; use device=cpu")
     return torch.device(f"cuda:{text}")
 
 
 def describe_device(device: torch.device) -> str:
-    """One line for people: the device, its memory or threads, and the version of torch."""
+    """One line for the log: the device, its memory or threads, and the version of torch."""
     if device.type == "cuda":
-        card = torch.cuda.get_device_properties(device)
-        what = f"{device} ({card.name}, {card.total_memory / 2**30:.1f} GiB)"
+        gpu = torch.cuda.get_device_properties(device)
+        details = f"{device} ({gpu.name}, {gpu.total_memory / 2**30:.1f} GiB)"
     elif device.type == "cpu":
-        what = f"cpu ({torch.get_num_threads()} threads)"
+        details = f"cpu ({torch.get_num_threads()} threads)"
     else:
-        what = str(device)
-    return f"torch {torch.__version__} on {what}"
+        details = str(device)
+    return f"torch {torch.__version__} on {details}"
 
 
 @lru_cache(maxsize=1)
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that tensors free, for the next tensors; True where that can be asked for.
+    """Let this process keep freed memory for the next tensors; returns whether that is supported.
 
-    glibc hands large blocks back to the system at once. Getting them again costs page faults, a fifth of a training
-    step and a tenth of an inference on a CPU. The peak stays as it is, only the fall after it is missing. A MALLOC_
-    variable in the environment is somebody's own choice and left alone.
+    By default glibc returns large blocks to the system at once. Allocating them again causes page faults, which take a
+    fifth of a training step and a tenth of an inference on a CPU. The peak memory is the same, but it is not returned
+    after the peak. Nothing is changed if the environment has a MALLOC_ variable, which the user has set.
     """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False
     try:
-        mallopt = ctypes.CDLL(None).mallopt  # glibc has it, musl has not
+        mallopt = ctypes.CDLL(None).mallopt  # in glibc, not in musl
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _KEEP_BELOW) and mallopt(_M_TRIM_THRESHOLD, _KEEP_UP_TO))
 
 
 def init_seeds(seed: int = 0, deterministic: bool = False) -> None:
-    """Seed Python, NumPy and torch; with `deterministic`, also ask torch for repeatable kernels where it has them."""
+    """Seed Python, NumPy and torch; with `deterministic`, use deterministic algorithms where available."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
-    # torch would write NaN to every new tensor first, to make reads of unset memory repeatable: 8 % of a training step
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # by default torch then fills every new tensor with NaN, which takes 8 % of a training step
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # missing in its stubs
     torch.backends.cudnn.deterministic = deterministic
 
 
 @contextmanager
 def kept_rng() -> Iterator[None]:
-    """Inside, random numbers may be drawn; outside, the streams go on as if none had been."""
+    """Random numbers drawn inside the block do not change the random streams outside."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
@@ -112,12 +113,12 @@ def kept_rng() -> Iterator[None]:
 
 def rng_state() -> dict[str, Any]:
     """State of all random streams, in types that a checkpoint may hold."""
-    kind, keys, pos, has_gauss, cached = np.random.get_state()
+    algorithm, keys, pos, has_gauss, cached = np.random.get_state()
     version, words, gauss = random.getstate()
     return {
         "python": [version, list(words), gauss],
         "numpy": [
-            str(kind),
+            str(algorithm),
             torch.from_numpy(np.asarray(keys, dtype=np.int64)),
             int(pos),
             int(has_gauss),
@@ -129,23 +130,23 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Put back what `rng_state` took."""
+    """Restore a state from `rng_state`."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
-    kind, keys, pos, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), pos, has_gauss, cached))
+    algorithm, keys, pos, has_gauss, cached = state["numpy"]
+    np.random.set_state((algorithm, keys.numpy().astype(np.uint32), pos, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
 
 
-def one_cycle(y1: float = 0.0, y2: float = 1.0, steps: int = 100) -> Any:
-    """Function of the epoch that goes from y1 to y2 along half a cosine wave in `steps`."""
+def one_cycle(y1: float = 0.0, y2: float = 1.0, steps: int = 100) -> Callable[[float], float]:
+    """Function of the epoch that goes from y1 to y2 along half a cosine wave in `steps` epochs."""
     return lambda x: max((1 - math.cos(x * math.pi / steps)) / 2, 0) * (y2 - y1) + y1
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The network itself, out of DataParallel, DistributedDataParallel or torch.compile."""
+    """The network without the wrappers DataParallel, DistributedDataParallel and torch.compile."""
     while True:
         inner: Any = getattr(model, "_orig_mod", None) or (model.module if is_parallel(model) else None)
         if inner is None:
@@ -159,7 +160,7 @@ def is_parallel(model: nn.Module) -> bool:
 
 
 def intersect_dicts(da: dict[str, Tensor], db: dict[str, Tensor], exclude: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """Entries of `da` whose name is in `db` with the same shape and holds none of the `exclude` texts."""
+    """Entries of `da` that are in `db` with the same shape, without those whose name contains a text of `exclude`."""
     return {
         key: value
         for key, value in da.items()
@@ -170,8 +171,8 @@ def intersect_dicts(da: dict[str, Tensor], db: dict[str, Tensor], exclude: tuple
 class ModelEMA:
     """Exponential moving average of a network's weights and buffers; the network that is validated and saved.
 
-    The decay grows with the number of updates u as decay * (1 - exp(-u / tau)), so that early epochs count.
-    Integer buffers are left as they were at the start.
+    The decay grows with the number of updates u as decay * (1 - exp(-u / tau)), so that the first epochs are
+    forgotten quickly. Integer buffers keep their initial values.
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.9999, tau: float = 2000, updates: int = 0) -> None:
@@ -183,29 +184,29 @@ class ModelEMA:
             parameter.requires_grad_(False)
 
     def decay(self, updates: int) -> float:
-        """Share of the old average that stays at update number `updates`."""
+        """Weight of the old average at update `updates`."""
         return self._decay * (1 - math.exp(-updates / self._tau))
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average one step towards `model`."""
+        """Update the average with the weights of `model`."""
         if not self.enabled:
             return
         self.updates += 1
         new = unwrap(model).state_dict()
         pairs = [(v, new[k].detach()) for k, v in self.ema.state_dict().items() if v.dtype.is_floating_point]
-        # one fused call over all tensors: on a CPU the loop over 499 small ones costs more than the arithmetic
+        # one fused call over all tensors: on a CPU a loop over 499 small ones takes longer than the arithmetic
         torch._foreach_lerp_([v for v, _ in pairs], [m for _, m in pairs], 1 - self.decay(self.updates))
 
     def update_attr(self, model: nn.Module, include: tuple[str, ...] = ()) -> None:
-        """Copy the plain attributes named in `include` (class names, settings) from `model`."""
+        """Copy the attributes named in `include` (class names, settings) from `model`."""
         for name in include:
             if hasattr(model, name):
                 setattr(self.ema, name, getattr(model, name))
 
 
 class EarlyStopping:
-    """Says when `patience` epochs have passed without a better fitness; patience 0 or None never stops."""
+    """Tells when `patience` epochs have passed without a better fitness; patience 0 or None never stops."""
 
     def __init__(self, patience: int | None = 50) -> None:
         self.best_fitness = 0.0
@@ -214,7 +215,7 @@ class EarlyStopping:
         self.possible_stop = False
 
     def __call__(self, epoch: int, fitness: float | None) -> bool:
-        """Take the fitness of `epoch` (counted from 1); True when training should end."""
+        """Record the fitness of `epoch` (counted from 1); returns whether training should end."""
         if fitness is None:
             return False
         if fitness >= self.best_fitness:
@@ -223,27 +224,27 @@ class EarlyStopping:
         self.possible_stop = waited >= self.patience - 1
         if waited >= self.patience:
             LOGGER.info(
-                f"Stopped early: no better result in {self.patience} epochs. The best was epoch {self.best_epoch}, "
-                "kept as best.pt. `patience=N` waits longer, `patience=0` never stops."
+                f"Early stopping: no better result in {self.patience} epochs. The best epoch is {self.best_epoch}, "
+                "saved as best.pt. Use patience=N to wait longer, patience=0 to never stop early."
             )
             return True
         return False
 
     def state_dict(self) -> dict[str, float]:
-        """What a resumed run needs to go on counting."""
+        """State for a checkpoint."""
         return {"best_fitness": self.best_fitness, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore a state from `state_dict`."""
         self.best_fitness, self.best_epoch = state["best_fitness"], int(state["best_epoch"])
 
 
 def images_to_device(images: Tensor, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """uint8 images as the networks take them: on the device, channels last, in 0..1.
+    """uint8 images as input of a network: on the device, channels last, in 0..1.
 
     Args:
         images: (B, C, H, W) uint8.
-        device: where to.
+        device: target.
         dtype: float32, or float16 for a network in half precision.
 
     Returns:
@@ -251,6 +252,25 @@ def images_to_device(images: Tensor, device: torch.device, dtype: torch.dtype = 
     """
     moved = images.to(device, non_blocking=True)
     return moved.to(dtype=dtype, memory_format=torch.channels_last).div_(255)
+
+
+def random_rescale(images: Tensor, imgsz: int, stride: int) -> Tensor:
+    """Images at a random size between half and one and a half times `imgsz`, drawn from Python's random numbers.
+
+    Args:
+        images: (B, C, H, W) float.
+        imgsz: longer side that training uses, pixels.
+        stride: the new sides are multiples of it.
+
+    Returns:
+        (B, C, H', W') of the same dtype; `images` itself if the size is the present one.
+    """
+    size = random.randrange(int(imgsz * 0.5), int(imgsz * 1.5 + stride)) // stride * stride
+    factor = size / max(images.shape[2:])
+    if factor == 1:
+        return images
+    shape = [math.ceil(side * factor / stride) * stride for side in images.shape[2:]]
+    return F.interpolate(images, size=shape, mode="bilinear", align_corners=False)
 
 
 def max_stride(model: nn.Module, least: int = 32) -> int:

@@ -17,8 +17,8 @@ from ultralytics.nn.ops import backends, use_backend, window_attention, window_a
 from ultralytics.nn.ops.kernels import attention, attention_backward, launch  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
-KERNELS = (attention._forward_kernel, attention_backward._query_kernel, attention_backward._key_kernel)
+NOT_RUN = backends.interpreter_missing() if DEVICE == "cpu" else ""
+KERNELS = (attention.forward_kernel, attention_backward.query_kernel, attention_backward.key_kernel)
 NAN, INF = float("nan"), float("inf")
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # relative to the largest value
 pytestmark = [
@@ -125,7 +125,7 @@ def test_every_configuration_gives_the_same(config, monkeypatch):
 
 
 def test_heads_wider_than_a_block(monkeypatch):
-    monkeypatch.setattr(attention, "_WIDEST", 16)
+    monkeypatch.setattr(attention, "MAX_CHANNELS", 16)
     case = (1, 1, 37, 3, 4, 3, 1, 1)  # blocks of 16, 16 and 5 channels
     inputs = _inputs(case)
     _close(_all(window_attention, inputs, case), _all(_reference, inputs, case))
@@ -299,10 +299,11 @@ from ultralytics.nn.ops.kernels import attention, attention_backward as backward
 
 FLOAT32 = {"lse": "*fp32", "delta": "*fp32", "scale": "fp32"}
 for dtype, capability, d, dilation, stride, precision, wide in json.loads(sys.argv[1]):
-    fixed = dict(d=d, D=attention._block(d), REACH=3 * dilation, DILATION=dilation, STRIDE=stride, PRECISION=precision)
-    for kernel in (attention._forward_kernel, backward._query_kernel, backward._key_kernel):
+    fixed = dict(D=attention.channel_block(d), d=d, REACH=3 * dilation, STRIDE=stride)
+    fixed |= dict(DILATION=dilation, PRECISION=precision)
+    for kernel in (attention.forward_kernel, backward.query_kernel, backward.key_kernel):
         config = kernel.configs[0 if capability == 90 else 1]
-        values = {**fixed, "ONCE": not wide, "WIDE": wide, "ALIGN": d & -d, **config.kwargs}
+        values = {**fixed, "REFLECTED_ONCE": not wide, "WIDE": wide, "ALIGN": d & -d, **config.kwargs}
         kinds = {}
         for name in kernel.fn.arg_names:
             pointer = name in ("q", "k", "v", "grad", "out", "dq", "dk", "dv")

@@ -18,7 +18,7 @@ import triton.language as tl  # noqa: E402  there may be no Triton
 from ultralytics.nn.ops.kernels import deform, deform_backward, launch  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
+NOT_RUN = backends.interpreter_missing() if DEVICE == "cpu" else ""
 pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # of the largest value
 OPERATOR = torch.ops.addmodules.deform_conv2d_depthwise
@@ -182,9 +182,9 @@ def deterministic():
 # what decides in which order, and whether in registers or in memory, a cell's shares are added
 ORDERS = [
     {},
-    {"_FILED_PIXELS": 16, "_FILED_CHANNELS": 2, "_GATHERED": 256},
-    {"list_length": lambda *_: 0},
-    {"list_length": lambda *_: 3},
+    {"BIN_PIXELS": 16, "BIN_CHANNELS": 2, "REDUCE_BLOCK": 256},
+    {"bin_capacity": lambda *_: 0},
+    {"bin_capacity": lambda *_: 3},
 ]
 
 
@@ -203,7 +203,7 @@ def test_deterministic_sums_are_equal_in_any_order(deterministic, monkeypatch):
 
 @pytest.mark.parametrize("capacity", [0, 2])
 def test_full_lists_lose_nothing(capacity, monkeypatch):
-    monkeypatch.setattr(deform_backward, "list_length", lambda *_: capacity)
+    monkeypatch.setattr(deform_backward, "bin_capacity", lambda *_: capacity)
     arguments = _inputs((1, 17, 3, 4, (2, 2), 1, 1, 1), spread=0.5)
     _assert_same(_found(*arguments), _expected(*arguments), 1e-5)
 
@@ -249,7 +249,11 @@ def test_only_wanted_gradients(wanted, monkeypatch):
     inputs, grad, options = _inputs((1, 3, 3, 4, (1, 2), 1, 0, 1))
     expected = _expected(inputs, grad, options)
     inputs = [t.detach().requires_grad_(i in wanted) for i, t in enumerate(inputs)]
-    monkeypatch.setattr(deform_backward, "_slopes" if wanted == (0,) else "_spread", lambda *_: pytest.fail("wasted"))
+    monkeypatch.setattr(
+        deform_backward,
+        "offset_weight_gradients" if wanted == (0,) else "map_gradient",
+        lambda *_: pytest.fail("wasted"),
+    )
     with use_backend("triton"):
         out = deform_conv2d_depthwise(*inputs, **options)
         with torch.no_grad():
@@ -303,11 +307,11 @@ POINTERS = {
 }
 BLOCKS = {
     "forward_kernel": {"TILE": 2048, "BLOCK_C": 64},
-    "slopes_kernel": {"TILE": 2048, "BLOCK_C": 64},
-    "file_kernel": {"P": 64, "BLOCK_C": 8},
-    "gather_kernel": {"P": 16, "BLOCK_C": 64},
+    "offset_weight_kernel": {"TILE": 2048, "BLOCK_C": 64},
+    "bin_kernel": {"P": 64, "BLOCK_C": 8},
+    "reduce_kernel": {"P": 16, "BLOCK_C": 64},
 }
-WARPS = {"file_kernel": 2}
+WARPS = {"bin_kernel": 2}
 VARIANTS = [  # type of the values, 64-bit indices, fixed point, all numbers 1 (Triton makes those constants)
     (values, wide, fixed, False) for values in ("fp32", "fp16", "bf16") for wide in (False, True) for fixed in (0, 1)
 ] + [("bf16", False, False, True), ("fp32", True, True, True)]
@@ -342,8 +346,8 @@ def _compile(kernel, capability, variant):
 
 
 def _kernels():
-    tuned = (deform.forward_kernel, deform_backward.slopes_kernel)
-    return [*(k.fn for k in tuned), deform_backward.file_kernel, deform_backward.gather_kernel]
+    tuned = (deform.forward_kernel, deform_backward.offset_weight_kernel)
+    return [*(k.fn for k in tuned), deform_backward.bin_kernel, deform_backward.reduce_kernel]
 
 
 def _compile_all(capability, variants):

@@ -20,7 +20,7 @@ from ultralytics.nn.ops.kernels import sample_conv as conv_kernels  # noqa: E402
 from ultralytics.nn.ops.kernels import sampling  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
+NOT_RUN = backends.interpreter_missing() if DEVICE == "cpu" else ""
 pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # relative to the largest value
 #        B, C, H, W, N, h, w, K
@@ -103,7 +103,7 @@ def test_sample_points_and_its_gradients(case, dtype):
 
 @pytest.mark.parametrize(("case", "dtype"), DTYPED)
 def test_sample_conv_and_its_gradients(case, dtype, monkeypatch):
-    monkeypatch.setattr(conv_kernels, "PIXELS_EACH", 16)  # so that several programs share the weights' gradient
+    monkeypatch.setattr(conv_kernels, "MIN_PIXELS", 16)  # so that several programs share the weights' gradient
     inputs = _inputs(case, dtype)
     found = _all(sample_conv, inputs)
     assert found[0].permute(0, 2, 3, 1).is_contiguous()
@@ -112,10 +112,10 @@ def test_sample_conv_and_its_gradients(case, dtype, monkeypatch):
 
 
 def test_small_blocks_give_the_same(monkeypatch):
-    for kernel in (conv_kernels._sample_conv, conv_kernels._sample_conv_backward):
-        monkeypatch.setattr(kernel, "configs", [triton.Config({"BLOCK": 16, "MOST": 16, "MOST_OUT": 16})])
-    for kernel in (sampling._sample, sampling._sample_backward):
-        monkeypatch.setattr(kernel, "configs", [triton.Config({"BLOCK": 16, "MOST": 4})])
+    for kernel in (conv_kernels.sample_conv_kernel, conv_kernels.sample_conv_backward_kernel):
+        monkeypatch.setattr(kernel, "configs", [triton.Config({"BLOCK": 16, "MAX_CHANNELS": 16, "MAX_OUT": 16})])
+    for kernel in (sampling.sample_kernel, sampling.sample_backward_kernel):
+        monkeypatch.setattr(kernel, "configs", [triton.Config({"BLOCK": 16, "MAX_CHANNELS": 4})])
     monkeypatch.setattr(conv_kernels, "WEIGHT_BLOCK", (16, 16))
     inputs = _inputs((1, 21, 3, 4, 2, 3, 5, 19))
     _close(_all(sample_conv, inputs), _all(_reference, inputs))
@@ -230,7 +230,7 @@ def test_deterministic_sums_do_not_depend_on_the_order_of_programs(deterministic
 
 
 def test_trials_of_the_tuner_leave_no_terms():
-    for kernel in (sampling._sample_backward, conv_kernels._sample_conv_backward):
+    for kernel in (sampling.sample_backward_kernel, conv_kernels.sample_conv_backward_kernel):
         assert kernel.reset_to_zero == ["terms"]
 
 
@@ -251,7 +251,7 @@ def test_silu_in_the_kernel_and_behind_it():
         fused = sample_conv(*inputs, "silu")
         assert torch.equal(fused, operator(*inputs, True))
     _close((fused,), (expected,))
-    with pytest.raises(RuntimeError, match="only where no gradient is wanted"):
+    with pytest.raises(RuntimeError, match="with SiLU has no gradient"):
         operator(*inputs, True).sum().backward()
 
 
@@ -285,11 +285,11 @@ def test_opcheck():
 # This file as a program compiles the kernels for a named GPU; the interpreter takes much that the compiler refuses.
 
 KERNELS = [
-    *(sampling._sample, sampling._sample_backward),
-    *(conv_kernels._sample_conv, conv_kernels._sample_conv_backward, conv_kernels._weight_parts),
+    *(sampling.sample_kernel, sampling.sample_backward_kernel),
+    *(conv_kernels.sample_conv_kernel, conv_kernels.sample_conv_backward_kernel, conv_kernels.weight_kernel),
 ]
-POINTERS = {"points": "*fp32", "bias": "*fp32", "unit": "*fp32", "slopes": "*fp32", "parts": "*fp32"}
-SMALL = {"BLOCK": 16, "MOST": 16, "MOST_OUT": 16, "CHANNELS": 16, "OUT": 16}
+POINTERS = {"points": "*fp32", "bias": "*fp32", "unit": "*fp32", "grad_points": "*fp32", "parts": "*fp32"}
+SMALL = {"BLOCK": 16, "MAX_CHANNELS": 16, "MAX_OUT": 16, "CHANNELS": 16, "OUT": 16}
 LARGE = {"PADDED": 64, "PADDED_OUT": 128, "CHANNELS": 64, "OUT": 128, "N": 5}
 #        type, 64 bits, fixed point, precision, GPU, sizes of 1, which the compiler takes for constants
 QUICK = [("fp16", False, False, "ieee", 90, False), ("bf16", True, True, "tf32", 80, True)]
@@ -305,9 +305,9 @@ def _compile(kernel, constants, variant, warps=4, stages=2):
 
     kind, wide, fixed, precision, gpu, ones = variant
     function = kernel.fn  # the tuner's
-    varying = {*sampling.VARYING, "samples", "pixels", "share"}
+    varying = {*sampling.VARYING, "samples", "pixels", "split_length"}
     assert all(p.do_not_specialize for p in function.params if p.name in varying), "each new map would be compiled for"
-    flags = dict.fromkeys(("BIAS", "SILU", "WANTS_X", "WANTS_POINTS"), True)
+    flags = dict.fromkeys(("BIAS", "SILU", "NEEDS_X", "NEEDS_POINTS"), True)
     constants = {"PADDED": 16, "PADDED_OUT": 16, "N": 3, **constants, **flags}
     constants |= {"WIDE": wide, "FIXED": fixed, "PRECISION": precision}
     pointers = {**dict.fromkeys(("x", "out", "weight", "grad"), f"*{kind}"), **POINTERS}

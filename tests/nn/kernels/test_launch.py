@@ -11,9 +11,10 @@ import triton.language as tl  # noqa: E402  there may be no Triton
 
 from ultralytics.nn.ops import backends  # noqa: E402
 from ultralytics.nn.ops.kernels import launch  # noqa: E402
+from ultralytics.nn.ops.tracing import product_precision  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-NOT_RUN = backends._not_interpreted() if DEVICE == "cpu" else ""
+NOT_RUN = backends.interpreter_missing() if DEVICE == "cpu" else ""
 pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
 
 
@@ -134,7 +135,7 @@ def test_precision_of_products_follows_torch(allowed, precision):
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = allowed
     try:
-        assert launch.product_precision() == precision
+        assert product_precision() == precision
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
 
@@ -147,6 +148,6 @@ def test_precision_of_products_follows_torchs_newer_setting():
     try:
         for chosen in ("tf32", "ieee"):  # reading allow_tf32 raises an error from here on
             matmul.fp32_precision = chosen
-            assert launch.product_precision() == chosen
+            assert product_precision() == chosen
     finally:
         matmul.fp32_precision = before

@@ -1,9 +1,9 @@
-"""Numbers of boxes, NMS, assigner, losses and metrics on fixed inputs, from whichever `ultralytics` is installed.
+"""Results of box operations, NMS, assigner, losses and metrics on fixed inputs, from the installed `ultralytics`.
 
-    python make.py    # in an environment with ultralytics==8.3.0: writes ops, nms, tal, loss and metrics.json beside it
+    python make.py    # in an environment with ultralytics==8.3.0: writes {ops,nms,tal,loss,metrics}.json next to it
 
-The tests call the same functions with this project's package and compare with those files. Inputs come from formulas
-and from NumPy's frozen generator RandomState, so they are the same with every version.
+The tests call the same functions with this package and compare the results with those files. Inputs are computed from
+formulas and from NumPy's generator RandomState, so they are the same with every version.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STRIDES = (8, 16, 32)
 
 
 class Head(nn.Module):
-    """What a criterion reads of a detection head."""
+    """The attributes of a detection head that a criterion reads."""
 
     def __init__(self, nc, reg_max=16):
         super().__init__()
@@ -35,7 +35,7 @@ class Head(nn.Module):
 
 
 class Net(nn.Module):
-    """What a criterion reads of a network."""
+    """The attributes of a model that a criterion reads."""
 
     def __init__(self, nc):
         super().__init__()
@@ -44,7 +44,7 @@ class Net(nn.Module):
 
 
 def wave_maps(b=2, nc=3, sizes=(8, 4, 2)):
-    """The maps of the specification's golden case."""
+    """The feature maps of the golden case in the specification."""
     maps = []
     for level, n in enumerate(sizes):
         i, c, y, x = np.meshgrid(np.arange(b), np.arange(64 + nc), np.arange(n), np.arange(n), indexing="ij")
@@ -53,13 +53,13 @@ def wave_maps(b=2, nc=3, sizes=(8, 4, 2)):
 
 
 def wave_batch():
-    """Three objects on the first picture, one on the second."""
+    """Three instances in the first image, one in the second."""
     boxes = [(0.4, 0.5, 0.5, 0.4), (0.6, 0.45, 0.4, 0.5), (0.25, 0.3, 0.12, 0.1), (0.5, 0.5, 0.7, 0.6)]
     return batch([0, 0, 0, 1], [0, 2, 1, 1], boxes)
 
 
 def batch(image, cls, boxes):
-    """A batch as the loader gives it, reduced to what the criterion reads."""
+    """A batch as collated by the loader, reduced to what the criterion reads."""
     return {
         "batch_idx": torch.tensor(image, dtype=torch.float32),
         "cls": torch.tensor(cls, dtype=torch.float32).view(-1, 1),
@@ -68,7 +68,7 @@ def batch(image, cls, boxes):
 
 
 def random_maps(seed, b, nc, height, width):
-    """Maps with peaked distances, as a network in training has them."""
+    """Feature maps with peaked distance distributions, as those of a model during training."""
     rng = np.random.RandomState(seed)
     maps = []
     for stride in STRIDES:
@@ -134,13 +134,13 @@ def nms_cases():
 
 
 def detections(seed, nc, n, m, thresholds=10, rare=None):
-    """tp (n, 10), conf, predicted classes (n,), target classes (m,) of a made-up run."""
+    """tp (n, 10), conf, predicted classes (n,), target classes (m,) of a synthetic validation."""
     rng = np.random.RandomState(seed)
     conf = rng.rand(n)
     depth = np.floor((conf + 0.4 * rng.randn(n)) * (thresholds + 2)).clip(0, thresholds)
     tp = np.arange(thresholds)[None] < depth[:, None]
     pred, target = rng.randint(0, nc, n), rng.randint(0, nc, m)
-    if rare is not None:  # a class that is only predicted with little confidence
+    if rare is not None:  # a class that is predicted with low confidence only
         conf[pred == rare] *= 0.02
         tp[pred == rare] = False
     return tp, conf, pred.astype(np.float64), target.astype(np.float64)
@@ -170,66 +170,66 @@ def box_pair(seed, n, m, size=100.0):
     return first.astype(np.float32), second.astype(np.float32)
 
 
-def picture(seed, n, m, nc):
-    """Detections (n, 6) and objects (m, 5) class, corners of one picture; most detections sit near an object."""
+def image_case(seed, n, m, nc):
+    """Detections (n, 6) and instances (m, 5) class, corners of an image; most detections are close to an instance."""
     rng = np.random.RandomState(seed)
     low = rng.rand(m, 2) * 100
-    objects = np.concatenate((rng.randint(0, nc, (m, 1)), low, low + 10 + rng.rand(m, 2) * 40), 1)
-    found = np.concatenate((rng.rand(n, 2) * 100, rng.rand(n, 2) * 40 + 100, rng.rand(n, 2)), 1)
-    found[:, 5] = rng.randint(0, nc, n)
+    instances = np.concatenate((rng.randint(0, nc, (m, 1)), low, low + 10 + rng.rand(m, 2) * 40), 1)
+    detected = np.concatenate((rng.rand(n, 2) * 100, rng.rand(n, 2) * 40 + 100, rng.rand(n, 2)), 1)
+    detected[:, 5] = rng.randint(0, nc, n)
     if m:
         near = rng.randint(0, m, n)
         close = rng.rand(n) < 0.7
-        found[close, :4] = (objects[near, 1:] + rng.randn(n, 4) * 4)[close]
-        found[close, 5] = objects[near, 0][close]
-    found = found[np.argsort(-found[:, 4])]
-    return torch.tensor(found, dtype=torch.float32), torch.tensor(objects, dtype=torch.float32)
+        detected[close, :4] = (instances[near, 1:] + rng.randn(n, 4) * 4)[close]
+        detected[close, 5] = instances[near, 0][close]
+    detected = detected[np.argsort(-detected[:, 4])]
+    return torch.tensor(detected, dtype=torch.float32), torch.tensor(instances, dtype=torch.float32)
 
 
 def tal_cases():
-    """Name, arguments of the assigner: scores, boxes, anchors, labels, objects, mask."""
+    """Name, arguments of the assigner: scores, boxes, anchors, labels, instances, mask."""
     for seed, (b, a, m, nc, noise) in enumerate(
         ((1, 40, 2, 3, 3.0), (3, 150, 6, 4, 6.0), (2, 100, 12, 2, 9.0), (2, 12, 3, 2, 6.0))
     ):
         rng = np.random.RandomState(40 + seed)
         low = rng.rand(b, m, 2) * 80
-        objects = np.concatenate((low, low + rng.rand(b, m, 2) * 50 + 4), 2)
+        instances = np.concatenate((low, low + rng.rand(b, m, 2) * 50 + 4), 2)
         anchors, near = rng.rand(a, 2) * 100, rng.randint(0, m, (b, a))
-        boxes = objects[np.arange(b)[:, None], near] + rng.randn(b, a, 4) * noise
+        boxes = instances[np.arange(b)[:, None], near] + rng.randn(b, a, 4) * noise
         mask = rng.rand(b, m, 1) < 0.8
         labels = rng.randint(0, nc, (b, m, 1)) * mask
         floats = (torch.tensor(x, dtype=torch.float32) for x in (rng.rand(b, a, nc), boxes, anchors))
-        yield str(seed), (*floats, torch.tensor(labels), torch.tensor(objects * mask).float(), torch.tensor(mask))
+        yield str(seed), (*floats, torch.tensor(labels), torch.tensor(instances * mask).float(), torch.tensor(mask))
 
 
 def ops_record():
-    """Conversions and scaling of boxes, outlines."""
+    """Conversion and scaling of boxes, polygons."""
     out = {}
     boxes = np.random.RandomState(1).rand(6, 4).astype(np.float32) * 100
-    for kind, array in (("numpy", boxes), ("torch", torch.tensor(boxes)), ("int", torch.tensor(boxes).long())):
+    for array_type, array in (("numpy", boxes), ("torch", torch.tensor(boxes)), ("int", torch.tensor(boxes).long())):
         for name in ("xyxy2xywh", "xywh2xyxy", "xywh2ltwh", "xyxy2ltwh", "ltwh2xywh", "ltwh2xyxy"):
-            out[f"{kind} {name}"] = plain(getattr(ops, name)(copy(array)))
-        out[f"{kind} xywhn2xyxy"] = plain(ops.xywhn2xyxy(copy(array), 333, 500, 7, 9))
-        out[f"{kind} xyxy2xywhn"] = plain(ops.xyxy2xywhn(copy(array), 50, 70, clip=True, eps=1e-3))
-        out[f"{kind} clip_boxes"] = plain(ops.clip_boxes(copy(array), (50, 70)))
+            out[f"{array_type} {name}"] = plain(getattr(ops, name)(copy(array)))
+        out[f"{array_type} xywhn2xyxy"] = plain(ops.xywhn2xyxy(copy(array), 333, 500, 7, 9))
+        out[f"{array_type} xyxy2xywhn"] = plain(ops.xyxy2xywhn(copy(array), 50, 70, clip=True, eps=1e-3))
+        out[f"{array_type} clip_boxes"] = plain(ops.clip_boxes(copy(array), (50, 70)))
     for name, options in (
         ("plain", {}),
         ("given", {"ratio_pad": ((0.5, 0.5), (3.0, 11.0))}),
         ("unpadded", {"padding": False}),
         ("xywh", {"xywh": True}),
     ):
-        for kind, array in (("numpy", boxes), ("torch", torch.tensor(boxes))):
-            out[f"{kind} scale {name}"] = plain(ops.scale_boxes((64, 96), copy(array), (50, 70), **options))
-    outlines = [np.random.RandomState(k).rand(k, 2).astype(np.float32) * 100 for k in (3, 7, 20)]
-    out["segments2boxes"] = plain(ops.segments2boxes([copy(x) for x in outlines]))
-    out["segment2box"] = [plain(ops.segment2box(copy(x), 50, 60)) for x in outlines]
-    out["resample"] = [plain(x) for x in ops.resample_segments([copy(x) for x in outlines], n=9)]
+        for array_type, array in (("numpy", boxes), ("torch", torch.tensor(boxes))):
+            out[f"{array_type} scale {name}"] = plain(ops.scale_boxes((64, 96), copy(array), (50, 70), **options))
+    polygons = [np.random.RandomState(k).rand(k, 2).astype(np.float32) * 100 for k in (3, 7, 20)]
+    out["segments2boxes"] = plain(ops.segments2boxes([copy(x) for x in polygons]))
+    out["segment2box"] = [plain(ops.segment2box(copy(x), 50, 60)) for x in polygons]
+    out["resample"] = [plain(x) for x in ops.resample_segments([copy(x) for x in polygons], n=9)]
     return out
 
 
 def nms_record():
-    """Number of rows, sums of the columns and the first rows, per picture."""
-    with mock.patch("time.time", return_value=0.0):  # 8.3.0 leaves pictures out when the machine is slow
+    """Number of rows, sums of the columns and the first rows, per image."""
+    with mock.patch("time.time", return_value=0.0):  # 8.3.0 skips images if the machine is slow
         return {
             name: [
                 {"n": len(rows), "sums": plain(rows.double().sum(0)), "first": plain(rows[:4])}
@@ -240,7 +240,7 @@ def nms_record():
 
 
 def tal_record():
-    """Positives as picture, anchor, object, class, their scores, and their boxes."""
+    """Positives as image, anchor, instance, class; their scores and boxes."""
     out = {}
     for name, inputs in tal_cases():
         nc = inputs[0].shape[2]
@@ -260,9 +260,9 @@ def tal_record():
 def loss_record(dtype=torch.float32):
     """Total, terms, and for each level's gradient: sum of magnitudes, a weighted sum, some elements."""
     out = {}
-    for name, maps, objects, nc in loss_cases():
+    for name, maps, instances, nc in loss_cases():
         leaves = [feat.clone().to(dtype).requires_grad_() for feat in maps]
-        total, items = loss.v8DetectionLoss(Net(nc))(leaves, objects)
+        total, items = loss.v8DetectionLoss(Net(nc))(leaves, instances)
         total.sum().backward()
         grads = []
         for leaf in leaves:
@@ -284,26 +284,26 @@ def metrics_record():
         curves = [plain(curve[:, ::111]) for curve in values[7:]]
         out["ap"][name] = [plain(x) for x in values[:7]] + curves
     first, second = (torch.tensor(x) for x in box_pair(0, 8, 8))
-    for kind in ("", "GIoU", "DIoU", "CIoU"):
+    for variant in ("", "GIoU", "DIoU", "CIoU"):
         for xywh in (True, False):
             a, b = first.clone().requires_grad_(), second.clone().requires_grad_()
-            iou = metrics.bbox_iou(a, b, xywh=xywh, **({kind: True} if kind else {}))
+            iou = metrics.bbox_iou(a, b, xywh=xywh, **({variant: True} if variant else {}))
             iou.sum().backward()
-            out["iou"][f"{kind} {xywh}"] = [plain(x) for x in (iou, a.grad, b.grad)]
+            out["iou"][f"{variant} {xywh}"] = [plain(x) for x in (iou, a.grad, b.grad)]
     out["iou"]["pairwise"] = plain(metrics.box_iou(first, second))
     out["iou"]["over area"] = plain(metrics.bbox_ioa(first.numpy(), second.numpy()))
     for seed in range(6):
-        found, objects = picture(seed, 25, 2 + 2 * seed, 3)
-        iou = metrics.box_iou(objects[:, 1:], found[:, :4])
-        out["match"][str(seed)] = match(found[:, 5], objects[:, 0], iou).int().sum(1).tolist()
+        detected, instances = image_case(seed, 25, 2 + 2 * seed, 3)
+        iou = metrics.box_iou(instances[:, 1:], detected[:, :4])
+        out["match"][str(seed)] = match(detected[:, 5], instances[:, 0], iou).int().sum(1).tolist()
         matrix = metrics.ConfusionMatrix(3)
-        matrix.process_batch(found, objects[:, 1:], objects[:, 0])
+        matrix.process_batch(detected, instances[:, 1:], instances[:, 0])
         out["confusion"][str(seed)] = matrix.matrix.astype(int).tolist()
     return out
 
 
 def match(pred_classes, true_classes, iou):
-    """True positives (n, 10); the official package has this as a method of its validator."""
+    """True positives (n, 10); a method of the validator in the official package."""
     levels = torch.linspace(0.5, 0.95, 10)
     if hasattr(metrics, "match_predictions"):
         return metrics.match_predictions(pred_classes, true_classes, iou, levels)
@@ -318,7 +318,7 @@ def copy(array):
 
 
 def plain(values):
-    """Numbers with 7 significant digits, as nested lists."""
+    """Values rounded to 7 significant digits, as nested lists."""
     if hasattr(values, "detach"):
         values = values.detach().numpy()
     values = np.asarray(values, dtype=np.float64)

@@ -1,1 +1,5 @@
-"""YOLOv8 and YOLO11: one file a task."""
+"""The YOLO family: one folder per task, with train.py, val.py and predict.py."""
+
+from ultralytics.models.yolo import detect
+
+__all__ = ["detect"]

@@ -1,15 +1,15 @@
-"""ACmix: one block that is self-attention over a window and convolution at once, both fed by the same projections.
+"""ACmix: a block that computes self-attention over a window and a convolution from the same projections.
 
 Pan, Ge, Lu, Song, Chen, Huang, Huang 2022, arXiv 2111.14556. With d = out_planes / head and k = kernel_conv:
     q, k, v = conv1(x), conv2(x), conv3(x)
-    attention   softmax over the kernel_att² window of q / sqrt(d) · (k_window + pe_centre - pe_window), times v_window
-    convolution fc mixes q, k, v of all heads into k² maps a channel, dep_conv shifts and sums them
+    attention   softmax over the kernel_att² window of q / sqrt(d) · (k_window + pe_center - pe_window), times v_window
+    convolution fc mixes q, k, v of all heads into k² maps per channel, dep_conv shifts and sums them
     out = rate1 * attention + rate2 * convolution
-How it is computed here, exactly:
-- q · pe_centre is the same for the whole window, so the softmax drops it, and k - pe takes the place of the keys.
+The implementation is mathematically equal, but faster:
+- q · pe_center is the same for the whole window, so the softmax cancels it, and k - pe is used as the keys.
 - fc is linear in q, k, v, and these in x: both branches start from one 1×1 convolution of x with composed weights.
-Where we differ from the published code: reflection works on maps of any size, odd sizes work with strides, `dilation`
-spaces the taps (there it is padded for and then ignored), and nothing of the window's size is kept in memory.
+Differences from the published code: reflection works on maps of any size, odd sizes work with strides, `dilation`
+spaces the taps (there it only affects the padding), and the module keeps no state that depends on the map's size.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class ACmix(nn.Module):
 
     Args:
         in_planes, out_planes: channels in and out; `out_planes` is a multiple of `head`.
-        kernel_att: taps a side of the attention window, odd.
+        kernel_att: size of the attention window, odd.
         head: attention heads.
-        kernel_conv: taps a side of the convolution, odd.
+        kernel_conv: size of the convolution kernel, odd.
         stride: distance of the output pixels.
-        dilation: distance of the attention window's taps.
+        dilation: distance of the taps of the attention window.
 
     Raises:
-        ValueError: channels that the heads do not divide, an even kernel, or a number that is not from 1 on.
+        ValueError: `out_planes` is not divisible by `head`, a kernel size is even, or an option is below 1.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class ACmix(nn.Module):
         kernels = {"kernel_att": kernel_att, "kernel_conv": kernel_conv}
         for name, value in (kernels | {"head": head, "stride": stride, "dilation": dilation}).items():
             if type(value) is not int or value < 1:
-                raise ValueError(f"ACmix's {name} is a whole number from 1 on, not {value!r}")
+                raise ValueError(f"ACmix's {name} must be an integer of at least 1, not {value!r}")
         if out_planes % head:
             raise ValueError(
-                f"ACmix shares {out_planes} channels among {head} heads, {out_planes % head} are left over; "
+                f"ACmix's out_planes={out_planes} is not divisible by head={head}; "
                 f"choose a number of heads that divides {out_planes}"
             )
         if kernel_att % 2 == 0 or kernel_conv % 2 == 0:
-            raise ValueError(f"ACmix's kernels have a centre: odd numbers, not {kernel_att} and {kernel_conv}")
+            raise ValueError(f"ACmix's kernel_att and kernel_conv must be odd, not {kernel_att} and {kernel_conv}")
         self.head, self.kernel_att, self.kernel_conv = head, kernel_att, kernel_conv
         self.stride, self.dilation = stride, dilation
         self.head_dim = out_planes // head
@@ -84,10 +84,10 @@ class ACmix(nn.Module):
         self.dep_conv = nn.Conv2d(
             taps * self.head_dim, out_planes, kernel_conv, stride, kernel_conv // 2, groups=self.head_dim, bias=False
         )
-        self._start_as_shifts()
+        self._initialize_shifts()
 
-    def _start_as_shifts(self) -> None:
-        # weight[o, i, i // k, i % k] = 1: map i moved by the place of tap i, so that the branch begins as a convolution
+    def _initialize_shifts(self) -> None:
+        # weight[o, i, i // k, i % k] = 1: map i is shifted to the position of tap i, so the branch is a convolution
         taps = self.kernel_conv**2
         shifts = torch.eye(taps).view(taps, self.kernel_conv, self.kernel_conv)
         with torch.no_grad():
@@ -95,7 +95,7 @@ class ACmix(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         B, _, H, W = x.shape
-        rows = x.permute(0, 2, 3, 1).flatten(0, 2)  # a view of channels-last memory
+        rows = x.permute(0, 2, 3, 1).flatten(0, 2)  # a view if x is channels-last
         weights, biases = self._projections()
         q, k, v, maps = (self._maps(F.linear(rows, w, b), B, H, W) for w, b in zip(weights, biases, strict=True))
         k = k - self._position(H, W).to(k.dtype).repeat(1, self.head, 1, 1)
@@ -107,7 +107,7 @@ class ACmix(nn.Module):
         )
 
     def _projections(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights (channels, in_planes) and biases that lead from x to q, k, rate1 * v, and the d * k² maps of fc."""
+        """Weights (channels, in_planes) and biases that map x to q, k, rate1 * v, and the d * k² maps of fc."""
         convs = (self.conv1, self.conv2, self.conv3)
         weights = [c.weight.flatten(1) for c in convs]
         biases = [c.bias for c in convs if c.bias is not None]
@@ -123,14 +123,17 @@ class ACmix(nn.Module):
         return rows.view(B, H, W, rows.shape[1]).permute(0, 3, 1, 2)  # (B*H*W, C) -> (B, C, H, W)
 
     def _position(self, H: int, W: int) -> Tensor:
-        """conv_p of the map of positions, (1, d, H, W)."""
+        """Position encoding, conv_p of the map of coordinates: (1, d, H, W)."""
         like = self.conv_p.weight
         across, down = _from_minus_one_to_one(W, like).expand(H, W), _from_minus_one_to_one(H, like)
         return self.conv_p(torch.stack((across, down.view(-1, 1).expand(H, W))).unsqueeze(0))
 
-    def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
-        """The paper's formulas, not the fewer of `forward`; two a tap and value for attention; see info.get_flops."""
-        B, inc, H, W = given
+    def multiply_adds(self, shape: tuple[int, ...], out: tuple[int, ...]) -> int:
+        """By the paper's formulas, not the fewer of `forward`; see info.get_flops.
+
+        Attention has two multiply-adds per tap and value.
+        """
+        B, inc, H, W = shape
         _, outc, h, w = out
         projections = 3 * inc * outc + self.fc.weight.numel() * self.head_dim
         position = self.conv_p.weight.numel() * H * W  # the same for the whole batch
@@ -142,14 +145,14 @@ class ACmix(nn.Module):
 
 
 def _from_minus_one_to_one(size: int, like: Tensor) -> Tensor:
-    """torch.linspace(-1, 1, size) in `like`'s type, -1 for size 1; that function is wrong there in ONNX files."""
+    """torch.linspace(-1, 1, size) in `like`'s dtype, -1 for size 1, which torch.linspace exports wrongly to ONNX."""
     line = torch.arange(size, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
     return (2 * line / (size - 1 + 1 // size) - 1).to(like.dtype)
 
 
 @register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Bottleneck_ACmix, [256]]  # channels, shortcut")
 class Bottleneck_ACmix(Bottleneck):
-    """Bottleneck whose second convolution is an ACmix with normalisation and activation: ACmix in a residual branch."""
+    """Bottleneck whose second convolution is an ACmix with normalization and activation: ACmix in a residual branch."""
 
     def __init__(
         self, c1: int, c2: int, shortcut: bool = True, g: int = 1, k: Sequence[Size] = (3, 3), e: float = 0.5

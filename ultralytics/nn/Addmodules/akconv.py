@@ -1,15 +1,16 @@
-"""AKConv: a convolution whose taps may be any number and lie anywhere.
+"""AKConv: a convolution with any number of taps at arbitrary, learned positions.
 
-Zhang, Song, Song, Yang, Ye, Zhou, Zhang 2023, arXiv 2311.11587; its authors now say LDConv. For output pixel (i, j):
+Zhang, Song, Song, Yang, Ye, Zhou, Zhang 2023, arXiv 2311.11587; its authors now call it LDConv. For output pixel (i, j):
     points = (i*s, j*s) + shape[n] + offset[n]              n = 0 … N-1, offset = p_conv(x)
-    out    = SiLU(BN(sum over c, n of weight[c, n] * x[c] read at points[n]))
-Where we differ from the code in circulation, and why:
-- Points are clamped before the four neighbours are found, so that their weights sum to 1 everywhere. The published code
-  clamps the neighbours apart from the point, and a map of ones comes out as up to 4 at the border.
+    out    = SiLU(BN(sum over c, n of weight[c, n] * x[c] sampled at points[n]))
+Differences from the published code, and why:
+- Points are clamped before their four neighbors are computed, so that the weights sum to 1 everywhere. The published
+  code clamps neighbors and points separately, and a map of ones gives values up to 4 at the border.
 - Rows are rows: tutorials build the grid with indexing="xy", which transposes the map.
-- The published backward hook that should slow the offsets down does nothing; `offset_lr` does it, and is 1 by default.
-- Coordinates are float32 whatever the rest is, and no offset, NaN and infinity included, reads outside the map.
-`compat` brings the faulty versions back for those who must repeat an old result.
+- The published backward hook that should reduce the gradient of the offsets has no effect; `offset_lr` does it, and is
+  1 by default.
+- Coordinates are float32 under any dtype, and no offset, including NaN and infinity, reads outside the map.
+`compat` computes the results of the faulty versions, to reproduce old experiments.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from torch.autograd.function import FunctionCtx
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import backends, sample_conv
-from ultralytics.nn.ops.rows import makes_graph, wants_function
 from ultralytics.nn.ops.sampling import mix
+from ultralytics.nn.ops.tracing import is_tracing, needs_custom_backward
 from ultralytics.nn.registry import register
 from ultralytics.utils import LOGGER
 
@@ -41,10 +42,10 @@ _PAPER = "AKConv / LDConv, arXiv 2311.11587"
     names=("LDConv",),
     paper=_PAPER,
     usage="[-1, 1, AKConv, [256, 5, 2]]  # channels, sampling points (any number), stride; in place of a Conv; "
-    "options by name come last: [256, 5, 2, {shape: cross, offset_lr: 0.1}]",
+    "named options come last: [256, 5, 2, {shape: cross, offset_lr: 0.1}]",
 )
 class AKConv(nn.Module):
-    """Convolution with `num_param` freely placed taps, batch normalisation and SiLU; (B, inc, H, W) -> (B, outc, h, w).
+    """Convolution with `num_param` taps at learned positions, batch normalization and SiLU; (B, inc, H, W) -> (B, outc, h, w).
 
     h = (H-1)//stride + 1, w likewise.
 
@@ -52,10 +53,10 @@ class AKConv(nn.Module):
         inc, outc: channels in and out.
         num_param: number of taps N, 1 or more.
         stride: distance of the output pixels.
-        bias: give the convolution a bias before the normalisation.
-        shape: where the taps start: a name of SHAPES, or N points (row, column) in pixels; None is the paper's shape.
-        offset_lr: factor on the gradient that reaches the offsets, such as 0.1 to slow them down.
-        compat: "published" or "tutorial" computes what that faulty code computes; see the top of this file.
+        bias: add a bias to the convolution, before the normalization.
+        shape: initial positions of the taps: a name in SHAPES, or N points (row, column) in pixels; None is the paper's.
+        offset_lr: factor for the gradient of the offsets, such as 0.1 for a lower learning rate.
+        compat: "published" or "tutorial" reproduces the results of that faulty code; see the top of this file.
     """
 
     def __init__(
@@ -73,9 +74,9 @@ class AKConv(nn.Module):
         super().__init__()
         for name, value in (("number of sampling points", num_param), ("stride", stride)):
             if type(value) is not int or value < 1:
-                raise ValueError(f"AKConv's {name} is a whole number from 1 on, not {value!r}")
+                raise ValueError(f"AKConv's {name} must be an integer of at least 1, not {value!r}")
         if not isinstance(offset_lr, (int, float)) or not 0 <= offset_lr < math.inf:
-            raise ValueError(f"AKConv's offset_lr is a factor from 0 on, such as 0.1, not {offset_lr!r}")
+            raise ValueError(f"AKConv's offset_lr must be a factor of at least 0, such as 0.1, not {offset_lr!r}")
         if compat not in (None, "published", "tutorial"):
             raise ValueError(f"AKConv's compat is None, 'published' or 'tutorial', not {compat!r}")
         self.num_param, self.stride, self.offset_lr, self.compat = num_param, stride, offset_lr, compat
@@ -85,39 +86,39 @@ class AKConv(nn.Module):
         nn.init.zeros_(self.p_conv.weight)
         self.shape = initial_shape(num_param, shape)
         if compat:
-            _say_once(f"AKConv with compat='{compat}' repeats the faults of that code; use it for old results only")
-        if offset_lr != 1:
-            _say_once(
-                f"AKConv with offset_lr={offset_lr} scales the gradient of its offsets; the paper's results have 1"
+            _warn_once(
+                f"AKConv with compat='{compat}' reproduces the errors of that code; use it only to repeat old experiments"
             )
+        if offset_lr != 1:
+            _warn_once(f"AKConv with offset_lr={offset_lr} scales the gradient of its offsets; the paper uses 1")
 
     def forward(self, x: Tensor) -> Tensor:
         offset = self.p_conv(x)
-        if self.offset_lr != 1 and wants_function(offset):
+        if self.offset_lr != 1 and needs_custom_backward(offset):
             offset = _ScaleGradient.apply(offset, self.offset_lr)
         points = offset.float() if offset.dtype in (torch.float16, torch.bfloat16) else offset
         points = points + self._grid(offset.shape[2], offset.shape[3], points)
         conv, norm, activation = self.conv
-        assert isinstance(conv, nn.Conv2d), "the first part of conv mixes the samples"
+        assert isinstance(conv, nn.Conv2d), "conv[0] projects the samples"
         if self.compat is not None:
             return activation(norm(mix(_published_samples(x, points), conv.weight, conv.bias)))
-        if not self._folds(x, points):
+        if not self._can_fold(x, points):
             return activation(norm(sample_conv(x, points, conv.weight, conv.bias)))
         weight, bias = _folded(conv, norm)
         if type(activation) is nn.SiLU:
             return sample_conv(x, points, weight, bias, "silu")
         return activation(sample_conv(x, points, weight, bias))
 
-    def _folds(self, x: Tensor, points: Tensor) -> bool:
-        """Whether a kernel computes this without a gradient: then it does the normalisation and SiLU in passing."""
+    def _can_fold(self, x: Tensor, points: Tensor) -> bool:
+        """Whether a kernel computes this without gradients: it then includes the normalization and SiLU."""
         norm = self.conv[1]
         fixed = isinstance(norm, nn.BatchNorm2d) and not norm.training and norm.running_mean is not None
         if not fixed and not isinstance(norm, nn.Identity):
             return False
-        return not wants_function(x, points, *self.conv.parameters()) and backends.uses_triton(x)
+        return not needs_custom_backward(x, points, *self.conv.parameters()) and backends.uses_triton(x, "sample_conv")
 
     def _grid(self, h: int, w: int, like: Tensor) -> Tensor:
-        """Start of every tap before its offset: (2N, h, w), rows then columns, in `like`'s type."""
+        """Positions of the taps before their offsets: (2N, h, w), rows then columns, in `like`'s dtype."""
         row = torch.arange(h, dtype=like.dtype, device=like.device).mul_(self.stride).view(-1, 1).expand(h, w)
         column = torch.arange(w, dtype=like.dtype, device=like.device).mul_(self.stride).expand(h, w)
         if self.compat == "tutorial":  # the arrays of an "xy" meshgrid are (w, h), read as if they were (h, w)
@@ -125,10 +126,10 @@ class AKConv(nn.Module):
         start = _starts(tuple(self.shape), like).t().reshape(2, -1, 1, 1)  # (2, N, 1, 1)
         return (torch.stack((row, column)).unsqueeze(1) + start).flatten(0, 1)
 
-    def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
-        """Offsets, four a bilinear sample, mixing, normalisation; see info.get_flops."""
+    def multiply_adds(self, shape: tuple[int, ...], out: tuple[int, ...]) -> int:
+        """Of offsets, bilinear samples (four each), projection and normalization; see info.get_flops."""
         B, outc, h, w = out
-        inc, N = given[1], self.num_param
+        inc, N = shape[1], self.num_param
         norm = 4 * outc if isinstance(self.conv[1], nn.BatchNorm2d) else 0
         return B * h * w * (self.p_conv.weight.numel() + 4 * inc * N + inc * N * outc + norm)
 
@@ -167,41 +168,43 @@ class C2f_AKConv(C2f):
 
 
 def initial_shape(num_param: int, shape: Shape | None = None) -> list[tuple[float, float]]:
-    """The N points (row, column) at which the taps start; their order decides which weight meets which point.
+    """The N initial points (row, column) of the taps, in the order of the weights.
 
     Raises:
-        ValueError: an unknown name, what is not a list of points, or a number of points other than `num_param`.
+        ValueError: an unknown name, not a list of points, or a number of points other than `num_param`.
     """
     if shape is None or isinstance(shape, str):
         name = "default" if shape is None else shape
         if name not in SHAPES:
-            raise ValueError(f"AKConv knows no shape '{name}'; there are {', '.join(SHAPES)}, or give the points")
+            raise ValueError(f"AKConv has no shape '{name}'; choose one of {', '.join(SHAPES)}, or list the points")
         return SHAPES[name](num_param)
     try:
         points = [(float(row), float(column)) for row, column in shape]
     except (TypeError, ValueError) as e:
-        raise ValueError(f"AKConv's shape is a name or points (row, column), [[0, 0], [0, 1], …], not {shape!r}") from e
+        raise ValueError(
+            f"AKConv's shape must be a name or points (row, column), [[0, 0], [0, 1], …], not {shape!r}"
+        ) from e
     if not all(math.isfinite(number) for point in points for number in point):
-        raise ValueError(f"AKConv's shape is made of finite numbers, not {points}")
+        raise ValueError(f"AKConv's shape must consist of finite numbers, not {points}")
     if len(points) != num_param:
-        raise ValueError(f"AKConv with {num_param} sampling points was given a shape of {len(points)}")
+        raise ValueError(f"AKConv with {num_param} sampling points has a shape of {len(points)}")
     return points
 
 
 def _starts(shape: tuple[tuple[float, float], ...], like: Tensor) -> Tensor:
-    """The (N, 2) points of a shape in `like`'s type and on its device.
+    """The (N, 2) points of a shape in `like`'s dtype and on its device.
 
-    Not a buffer: half() would round it, and a checkpoint's keys are fixed. But kept, since a copy from the CPU's memory
-    makes the CPU wait for all that the GPU has to do, and cannot be in a CUDA graph.
+    Not a buffer: half() would round it, and the checkpoint's keys are fixed. But cached, since copying it from the CPU
+    synchronizes with the GPU, and is not possible in a CUDA graph.
     """
-    if like.device.type == "cpu" or type(like) is not Tensor or makes_graph():
+    if like.device.type == "cpu" or type(like) is not Tensor or is_tracing():
         return torch.tensor(shape, dtype=like.dtype, device=like.device)
-    return _kept_starts(shape, like.dtype, like.device)
+    return _cached_starts(shape, like.dtype, like.device)
 
 
-@lru_cache(maxsize=256)  # one for each shape, type and device in use
-def _kept_starts(shape: tuple[tuple[float, float], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # it may serve for training later
+@lru_cache(maxsize=256)  # one per shape, dtype and device in use
+def _cached_starts(shape: tuple[tuple[float, float], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # it may be used in training later
         return torch.tensor(shape, dtype=dtype, device=device)
 
 
@@ -233,16 +236,16 @@ def _line(num_param: int) -> list[tuple[float, float]]:
     return [(0.0, float(n - (num_param - 1) // 2)) for n in range(num_param)]
 
 
-# name -> points; "default" is the paper's, from the pixel to the right and down; the others lie round the pixel
+# name -> points; "default" is the paper's, to the right of and below the pixel; the others are around the pixel
 SHAPES = {"default": _rows_of_points, "square": _square, "cross": _cross, "diamond": _diamond, "line": _line}
 
 
 def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias, in float32, that compute `conv` and then `norm` as it is in evaluation mode."""
+    """Float32 weight and bias equivalent to `conv` followed by `norm` in evaluation mode."""
     if not isinstance(norm, nn.BatchNorm2d):
         return conv.weight, conv.bias
-    assert norm.running_mean is not None, "a normalisation without statistics of its own is not folded"
-    assert norm.running_var is not None, "they come in pairs"
+    assert norm.running_mean is not None, "a normalization without running statistics is not folded"
+    assert norm.running_var is not None, "BatchNorm has both statistics or none"
     scale = torch.rsqrt(norm.running_var.float() + norm.eps)
     scale = scale * norm.weight.float() if norm.affine else scale
     mean = norm.running_mean.float() - (0 if conv.bias is None else conv.bias.float())
@@ -251,8 +254,8 @@ def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
 
 
 @cache
-def _say_once(text: str) -> None:
-    LOGGER.warning(text)  # options that are off by default; a network has many layers, and is built more than once
+def _warn_once(text: str) -> None:
+    LOGGER.warning(text)  # once: a network has many layers and is built several times
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -267,7 +270,7 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def _published_samples(x: Tensor, points: Tensor) -> Tensor:
-    """Samples (B, C, N, h, w) as the published code takes them: neighbours and point clamped apart."""
+    """Samples (B, C, N, h, w) as in the published code: neighbors and points are clamped separately."""
     B, C, H, W = x.shape
     n = points.shape[1] // 2
     row, column = points[:, :n], points[:, n:]
@@ -279,10 +282,10 @@ def _published_samples(x: Tensor, points: Tensor) -> Tensor:
     flat = x.flatten(2)
 
     def pixel(r: Tensor, c: Tensor) -> Tensor:
-        index = r.long().clamp(0, H - 1) * W + c.long().clamp(0, W - 1)  # clamped again for NaN
+        index = r.long().clamp(0, H - 1) * W + c.long().clamp(0, W - 1)  # the second clamp is for NaN
         return flat.gather(2, index.flatten(1).unsqueeze(1).expand(-1, C, -1)).view(B, C, *row.shape[1:])
 
-    # the order of the four terms and of each factor is theirs, so that sums round alike
+    # the terms and factors are in the order of the published code, so that the sums are rounded equally
     near_top, near_left, near_bottom, near_right = (
         1 + (top - row),
         1 + (left - column),
@@ -299,5 +302,5 @@ def _published_samples(x: Tensor, points: Tensor) -> Tensor:
     for weight, r, c in terms:
         term = weight.unsqueeze(1).to(x.dtype) * pixel(r, c)
         total = term if total is None else total + term
-    assert total is not None, "there are four terms"
+    assert total is not None, "terms has four entries"
     return total

@@ -4,8 +4,8 @@ Azad, Niggemeier, Hüttemann, Kazerouni, Aghdam, Velichko, Bagci, Merhof 2023, a
     deformable_LKA(x)           = x * conv1(conv_spatial(conv0(x)))       5×5, then 7×7 of dilation 3, both depthwise
     deformable_LKA_Attention(x) = x + proj_2(deformable_LKA(GELU(proj_1(x))))
     C2f_DLKA                    = C2f with the attention in its bottlenecks
-The deformable convolution is that of torchvision.ops.deform_conv2d; a depthwise one runs through
-ultralytics.nn.ops, where a training step takes a fraction of the time and memory.
+The deformable convolution is that of torchvision.ops.deform_conv2d. A depthwise one is computed by ultralytics.nn.ops,
+which needs a fraction of torchvision's time and memory in a training step.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ultralytics.nn.modules.conv import Conv, Size
 from ultralytics.nn.ops import deform_conv2d_depthwise
 from ultralytics.nn.registry import register
 
-_FAR = 1e6  # pixels; beyond every map, and an integer can hold it
+_FAR = 1e6  # pixels; outside every map, but within the range of integers
 _PAPER = "Deformable Large Kernel Attention, arXiv 2309.00121"
 
 
 class DeformConv(nn.Module):
-    """Deformable convolution that finds its offsets itself; (B, in_channels, H, W), channels kept, no bias.
+    """Deformable convolution that computes its own offsets; (B, in_channels, H, W), same channels, no bias.
 
     Args:
         in_channels: channels in and out.
-        groups: groups of the filters; `in_channels` makes them depthwise.
-        kernel_size, padding, stride, dilation: of both the offsets' convolution and the filters.
-        bias: whether the offsets' convolution has a bias.
+        groups: groups of the filters; depthwise if equal to `in_channels`.
+        kernel_size, padding, stride, dilation: of both the offset convolution and the filters.
+        bias: whether the offset convolution has a bias.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class DeformConv(nn.Module):
         super().__init__()
         kh, kw = kernel_size
         self.offset_net = nn.Conv2d(in_channels, 2 * kh * kw, (kh, kw), stride, padding, dilation, bias=bias)
-        # holds the filters, for the key; forward reads them, the module itself is never called
+        # only holds the filters under the published key; the module is not called
         self.deform_conv = nn.Conv2d(in_channels, in_channels, (kh, kw), groups=groups, bias=False)
         self.depthwise = groups == in_channels
         if not self.depthwise:
-            importlib.import_module("torchvision.ops")  # here: a traced forward would record what its import does
+            importlib.import_module("torchvision.ops")  # here, since a traced forward would record the import
         self.stride, self.padding, self.dilation = stride, padding, dilation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,14 +63,14 @@ class DeformConv(nn.Module):
             )
         from torchvision.ops import deform_conv2d  # slow to import, and D-LKA itself is depthwise
 
-        # in float32, because half types round coordinates and have no such operator on a CPU; a NaN among the offsets
-        # would read outside the map's memory and end the process: it reads zeros, as what lies far outside does
+        # float32, because float16 and bfloat16 round coordinates and are not supported on a CPU; a NaN offset would read
+        # outside the map's memory and crash the process: it is moved outside the map, where samples are 0
         dtype = torch.promote_types(x.dtype, torch.float32)
-        given = x.to(dtype), offset.to(dtype).nan_to_num(_FAR).clamp(-_FAR, _FAR), weight.to(dtype)
-        return deform_conv2d(*given, None, self.stride, self.padding, self.dilation).to(x.dtype)
+        tensors = x.to(dtype), offset.to(dtype).nan_to_num(_FAR).clamp(-_FAR, _FAR), weight.to(dtype)
+        return deform_conv2d(*tensors, None, self.stride, self.padding, self.dilation).to(x.dtype)
 
-    def multiply_adds(self, given: tuple[int, ...], out: tuple[int, ...]) -> int:
-        """Offsets, four a bilinear sample, and the filters; see info.get_flops."""
+    def multiply_adds(self, shape: tuple[int, ...], out: tuple[int, ...]) -> int:
+        """Of offsets, bilinear samples (four each) and filters; see info.get_flops."""
         B, C, h, w = out
         kernel = self.deform_conv.weight
         return B * h * w * (self.offset_net.weight.numel() + 4 * C * kernel[0, 0].numel() + kernel.numel())
@@ -78,7 +78,7 @@ class DeformConv(nn.Module):
 
 @register("c1", paper=_PAPER, usage="[-1, 1, deformable_LKA, []]  # the gate alone, keeps the channels")
 class deformable_LKA(nn.Module):
-    """The input times its deformable large-kernel attention map; (B, dim, H, W), shape kept."""
+    """The input times its deformable large-kernel attention map; (B, dim, H, W), same shape."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -92,9 +92,9 @@ class deformable_LKA(nn.Module):
 
 @register("c1", paper=_PAPER, usage="[-1, 1, deformable_LKA_Attention, []]  # after any layer, keeps the channels")
 class deformable_LKA_Attention(nn.Module):
-    """Residual attention block round deformable_LKA; (B, d_model, H, W), shape kept."""
+    """Residual attention block around deformable_LKA; (B, d_model, H, W), same shape."""
 
-    # what the twin for volumes replaces
+    # replaced in the 3-D subclass
     projection: type[nn.Module] = nn.Conv2d
     gate: type[nn.Module] = deformable_LKA
 
@@ -109,7 +109,7 @@ class deformable_LKA_Attention(nn.Module):
         return x + self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x))))
 
     def start_as_identity(self) -> None:
-        """Let the block change nothing for now, because it is new in a trained network; see nn/transfer/transfer.py."""
+        """Initialize as the identity, for a block that is new in a trained network; see nn/transfer/transfer.py."""
         for parameter in self.proj_2.parameters():
             nn.init.zeros_(parameter)
 
@@ -118,7 +118,7 @@ class deformable_LKA_Attention(nn.Module):
 class Bottleneck_DLKA(nn.Module):
     """A convolution, then the attention; adds its input when `shortcut` is set and c1 == c2.
 
-    `g` and `e` are there because C2f's bottlenecks are called with them; nothing here has groups or a hidden width.
+    `g` and `e` have no effect: C2f passes them to its bottlenecks, and this one has no groups and no hidden channels.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Bottleneck_DLKA(nn.Module):
         return x + y if self.add else y
 
     def start_as_identity(self) -> bool:
-        """Let the block change nothing for now; False if it adds nothing to its input. See nn/transfer/transfer.py."""
+        """Initialize as the identity; False if there is no shortcut. See nn/transfer/transfer.py."""
         if self.add:
             self.cv2.start_as_identity()
             for parameter in self.cv1.bn.parameters():
@@ -155,7 +155,7 @@ class C2f_DLKA(C2f):
 
 @register("c1, c2, *args", paper=_PAPER, usage="[-1, 1, Conv_DLKA, [256, 3, 2]]  # channels, kernel, stride; as a Conv")
 class Conv_DLKA(nn.Module):
-    """Stands where a Conv stood: depthwise deformable convolution, 1×1 Conv, then the attention on what comes out."""
+    """Replacement for Conv: depthwise deformable convolution, 1×1 Conv, then the attention."""
 
     def __init__(self, c1: int, c2: int, k: int = 3, s: int = 1) -> None:
         super().__init__()

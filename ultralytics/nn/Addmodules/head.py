@@ -1,7 +1,7 @@
 """Detection heads with an added module in every branch, before its last layer.
 
-One of the places where the tutorials put a module: what it finds is used by the last 1×1 convolution alone. Everything
-else is Detect's, so losses, decoding and checkpoints of the other layers stay as they are.
+Tutorials insert a module at this position among others: its output is used only by the last 1×1 convolution. All else
+is inherited from Detect, so losses, decoding and the checkpoint keys of the other layers are unchanged.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.registry import register
 
 AKCONV_POINTS = 3
-ACMIX_HEADS = (4, 2, 1)  # the paper's 4, or what divides the branch's width, which follows the number of classes
+ACMIX_HEADS = (4, 2, 1)  # the paper's 4, or the largest that divides the branch's channels, which depend on nc
 
 
 class DetectWith(Detect):
-    """Detect that puts `added(channels)` before the last layer of its branches; a base for heads, not one itself."""
+    """Base class of Detect heads with the module `added(channels)` before the last layer of each branch."""
 
     def __init__(self, nc: int = 80, ch: Sequence[int] = (), legacy: bool | None = None) -> None:
         super().__init__(nc, ch, legacy)
@@ -32,8 +32,8 @@ class DetectWith(Detect):
             branch.insert(len(branch) - 1, self.added(last.in_channels))
 
     def added(self, channels: int) -> nn.Module:
-        """The module to put in; (B, channels, H, W), shape kept."""
-        raise NotImplementedError(f"{type(self).__name__} must say which module it adds")
+        """The module to insert; (B, channels, H, W), same shape."""
+        raise NotImplementedError(f"{type(self).__name__} must implement added(), the module to insert")
 
 
 @register("*args, ch, legacy", usage="[[15, 18, 21], 1, Detect_AKConv, [nc]]  # in place of Detect")

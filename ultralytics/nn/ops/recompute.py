@@ -1,7 +1,7 @@
-"""Operators whose backward pass starts again from the inputs: what lies between is cheaper to find than to keep.
+"""Operators that save only their inputs for the backward pass and compute the intermediate tensors again.
 
-A bilinear read has neighbours, weights and samples many times the size of the map; an operator of this kind saves its
-inputs alone and finds the rest again.
+The neighbors, weights and samples of a bilinear read are many times larger than the map, and computing them again
+costs less than keeping them in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from ultralytics.nn.ops import rows
+from ultralytics.nn.ops.tracing import needs_custom_backward, without_autocast
 
 
 def recomputed(
@@ -22,16 +22,16 @@ def recomputed(
     *tensors: Tensor,
     settings: tuple[Any, ...] = (),
 ) -> Tensor:
-    """`compute(*tensors, *settings)`, with `gradients` for its backward pass, which keeps nothing but `tensors`.
+    """`compute(*tensors, *settings)`, differentiated by `gradients`; only `tensors` are saved for the backward pass.
 
     Args:
-        compute: the operator; called as it is where no gradient is wanted or a graph is traced.
+        compute: the operator. It is called directly where no gradient is required or a graph is traced.
         gradients: (*tensors, gradient of the result, *settings) -> the gradient of each tensor, in their order. It runs
-            outside autocast, and is not differentiated itself.
-        tensors: inputs that may want a gradient.
-        settings: what else both functions need.
+            outside autocast and cannot be differentiated itself.
+        tensors: inputs that may require a gradient.
+        settings: further arguments of both functions.
     """
-    if not rows.wants_function(*tensors):
+    if not needs_custom_backward(*tensors):
         return compute(*tensors, *settings)
     return _Recomputed.apply(compute, gradients, settings, *tensors)
 
@@ -53,6 +53,6 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors  # type: ignore[attr-defined]
-        with rows.without_autocast(grad):
-            found = ctx.gradients(*tensors, grad, *ctx.settings)  # type: ignore[attr-defined]
-        return None, None, None, *found
+        with without_autocast(grad):
+            grads = ctx.gradients(*tensors, grad, *ctx.settings)  # type: ignore[attr-defined]
+        return None, None, None, *grads

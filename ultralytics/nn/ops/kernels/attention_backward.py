@@ -1,19 +1,20 @@
 """Triton kernels of ACmix's windowed attention: the backward pass, torch.ops.addmodules.window_attention_backward.
 
-With weights p = exp(score - lse), the output's gradient g and delta = g · out, all per query and key that it sees:
+With weights p = exp(score - lse), the output's gradient g and delta = g · out, per query and key in its window:
 
     ds = p (g · v - delta),   dq = Σ over keys ds k / sqrt(d),   dk = Σ over queries ds q / sqrt(d),   dv = Σ p g
 
-Scores are computed again, in two kernels. One owns queries and goes through keys as the forward pass does: for dq, and
-delta for the other. That one owns keys and goes through the queries that see them. The reflected map is a row of copies
-of the map, every second one flipped, that overlap in the border lines; in copy c a key of line y lies at c (H-1) + y,
-or (c+1) (H-1) - y where it is flipped. The kernel goes through the copies that windows reach: 3 x 3, unless the map is
-smaller than their reach, and for a tile inside the map all but one are empty. So every sum has one owner and one order:
-there are no atomics, and the same inputs give the same bits each time.
+Scores are computed again, in two kernels. `query_kernel` computes a tile of queries and iterates over keys as the
+forward pass does; it writes dq and delta. `key_kernel` computes a tile of keys and iterates over the queries whose
+windows contain them. For that the reflected map is treated as a sequence of copies of the map, every second one
+flipped, that overlap in their border rows: in copy c, row y of the map is at c (H-1) + y, or at (c+1) (H-1) - y if the
+copy is flipped. The kernel iterates over the copies that windows reach: 3 x 3 unless the map is smaller than their
+reach; for a tile inside the map all but one have no queries. Each sum is computed by one program in a fixed order:
+there are no atomic additions, and equal inputs give bit-identical gradients.
 
-How bytes move: both kernels read q, k, v, g, their own tile's once and the others through the caches as often as in the
-forward pass; the output is read once, and dq, dk, dv written once. For the rest, and the dimension letters, see
-`attention`.
+Memory traffic: both kernels read q, k, v and g, those of their own tile once and the others through the caches as often
+as in the forward pass; the output is read once, and dq, dk, dv are written once. See `attention` for NaN and Inf and
+the dimension letters.
 """
 
 from __future__ import annotations
@@ -29,24 +30,24 @@ from ultralytics.nn.ops.kernels.attention import (
     SIZES,
     channels_last,
     constants,
-    fold,
+    count_nonfinite,
     in_window,
     inner_products,
     load_pixels,
     next_chunk,
-    num_spoilt,
     pixel_offsets,
-    program_place,
+    program_tile,
     programs,
+    reflect,
     sizes,
     store_pixels,
     strides,
     tuned,
-    without_spoilt,
+    zero_nonfinite,
 )
 from ultralytics.nn.ops.kernels.launch import add_product
 
-_FAR = tl.constexpr(2**29)  # a line that no window reaches
+_UNREACHABLE = tl.constexpr(2**29)  # a position that no window reaches
 _OPTIONS = "Tensor grad, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, int window, int dilation, int stride"
 
 
@@ -64,12 +65,12 @@ def window_attention_backward(
     dilation: int,
     stride: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of q, k and v, channels-last in memory; `out` and `lse` are what window_attention_forward returned."""
+    """Gradients of q, k and v, channels-last in memory; `out` and `lse` are the results of window_attention_forward."""
     grads = _fake_backward(grad, q, k, v, out, lse, window, dilation, stride)
     if not out.numel():
         return grads
     q, k, v = channels_last(q), channels_last(k), channels_last(v)
-    grad, out = _rows(grad), _rows(out)
+    grad, out = _channels_last_copy(grad), _channels_last_copy(out)
     delta = torch.empty_like(lse)
     common = {
         **constants(q, k, v, window, dilation, stride),
@@ -77,14 +78,14 @@ def window_attention_backward(
     }
     with launch.on_device_of(q):
         if stride > 1:
-            grads[0].zero_()  # most pixels are no queries
-        _query_kernel[programs(out)](
+            grads[0].zero_()  # most pixels have no query
+        query_kernel[programs(out)](
             *(q, k, v, grad, out, lse, delta, grads[0]),
             *sizes(q, out),
             *strides(q, k, v),
             **common,
         )
-        _key_kernel[programs(k)](
+        key_kernel[programs(k)](
             *(q, k, v, grad, lse, delta, *grads[1:]),
             *sizes(q, out),
             *strides(q, k, v),
@@ -111,22 +112,22 @@ def _fake_backward(
     return dq, dk, dv
 
 
-def _rows(x: Tensor) -> Tensor:
-    """(B, n, d, h, w) in the memory order (B, h, w, n, d)."""
+def _channels_last_copy(x: Tensor) -> Tensor:
+    """`x` (B, n, d, h, w) in the memory order (B, h, w, n, d)."""
     return x.permute(0, 3, 4, 1, 2).contiguous().permute(0, 3, 4, 1, 2)
 
 
 def _copies(size: int, reach: int) -> int:
-    """How many copies of the map a window reaches beyond a border."""
-    return reach // max(size - 1, 1) + 1  # one that begins where a window ends: it may own that line
+    """Number of copies of the map that a window reaches beyond a border."""
+    return reach // max(size - 1, 1) + 1  # + 1: the copy that starts where a window ends may hold that row
 
 
-# ---- device code -----------------------------------------------------------------------------------------------------
+# ---- kernels ---------------------------------------------------------------------------------------------------------
 
 
 @tuned
 @triton.jit(do_not_specialize=SIZES)
-def _query_kernel(
+def query_kernel(
     q: tl.tensor,
     k: tl.tensor,
     v: tl.tensor,
@@ -160,7 +161,7 @@ def _query_kernel(
     DILATION: tl.constexpr,
     STRIDE: tl.constexpr,
     PRECISION: tl.constexpr,
-    ONCE: tl.constexpr,
+    REFLECTED_ONCE: tl.constexpr,
     WIDE: tl.constexpr,
     ALIGN: tl.constexpr,
     TH: tl.constexpr,
@@ -168,7 +169,8 @@ def _query_kernel(
     KH: tl.constexpr,
     KW: tl.constexpr,
 ) -> None:
-    image, head, block, first_i, first_j = program_place(n, h, w, TH, TW, tl.cdiv(d, D))
+    # ---- queries of the tile, gradients of their outputs
+    image, head, block, first_i, first_j = program_tile(n, h, w, TH, TW, tl.cdiv(d, D))
     q += tl.multiple_of(image * q_image + head * q_head, ALIGN)
     k += tl.multiple_of(image * k_image + head * k_head, ALIGN)
     v += tl.multiple_of(image * v_image + head * v_head, ALIGN)
@@ -177,74 +179,78 @@ def _query_kernel(
     dq += image * H * W * n * d + head * d
     lse += (image * n + head) * h * w
     delta += (image * n + head) * h * w
-    own, other = tl.arange(0, TH * TW), tl.arange(0, KH * KW)
-    i, j = first_i + own // TW, first_j + own % TW
-    exists = (i < h) & (j < w)
+    own_index, loop_index = tl.arange(0, TH * TW), tl.arange(0, KH * KW)
+    i, j = first_i + own_index // TW, first_j + own_index % TW
+    valid = (i < h) & (j < w)
     q_offsets = pixel_offsets(i * STRIDE, j * STRIDE, q_row, q_pixel, WIDE)
     out_offsets = pixel_offsets(i, j, w * n * d, n * d, WIDE)
-    queries = load_pixels(q, q_offsets, exists, 0, d, D)
-    grads = load_pixels(grad, out_offsets, exists, 0, d, D)
+    queries = load_pixels(q, q_offsets, valid, 0, d, D)
+    grads = load_pixels(grad, out_offsets, valid, 0, d, D)
     query_row, query_column = (i * STRIDE)[:, None], (j * STRIDE)[:, None]
-    shared = tl.zeros((TH * TW,), tl.float32)  # delta: what the gradients of all scores of a query have in common
+    delta_q = tl.zeros((TH * TW,), tl.float32)  # delta of the queries
+    # ---- delta = g · out, over all channels
     for first in tl.static_range(0, d, D):
-        results = load_pixels(out, out_offsets, exists, first, d, D).to(tl.float32)
-        shared += tl.sum(load_pixels(grad, out_offsets, exists, first, d, D).to(tl.float32) * results, axis=1)
+        results = load_pixels(out, out_offsets, valid, first, d, D).to(tl.float32)
+        delta_q += tl.sum(load_pixels(grad, out_offsets, valid, first, d, D).to(tl.float32) * results, axis=1)
     statistics = pixel_offsets(i, j, w, 1, WIDE)
     if block == 0:
-        tl.store(delta + statistics, shared, mask=exists)
-    sums_log = tl.load(lse + statistics, mask=exists, other=0.0)
+        tl.store(delta + statistics, delta_q, mask=valid)
+    log_sum = tl.load(lse + statistics, mask=valid, other=0.0)
+    # ---- dq: sum over the chunks of keys; a second time only if the result has NaN or Inf
     top, bottom = first_i * STRIDE - REACH, (tl.minimum(first_i + TH, h) - 1) * STRIDE + REACH
     left, right = first_j * STRIDE - REACH, (tl.minimum(first_j + TW, w) - 1) * STRIDE + REACH
     across = tl.cdiv(right - left + 1, KW)
-    turns = tl.cdiv(bottom - top + 1, KH) * across
+    num_chunks = tl.cdiv(bottom - top + 1, KH) * across
     total = tl.zeros((TH * TW, D), tl.float32)
-    for careful in tl.static_range(2):
-        if turns > 0:
+    for handle_nonfinite in tl.static_range(2):
+        if num_chunks > 0:
             total = tl.zeros((TH * TW, D), tl.float32)
             chunk_row, chunk_column = top, left
-            for _ in range(turns):
-                row, column = chunk_row + other // KW, chunk_column + other % KW
-                keep = (row <= bottom) & (column <= right)
-                y, x = fold(row, H, REACH, ONCE), fold(column, W, REACH, ONCE)
+            for _ in range(num_chunks):
+                row, column = chunk_row + loop_index // KW, chunk_column + loop_index % KW
+                mask = (row <= bottom) & (column <= right)
+                y, x = reflect(row, H, REACH, REFLECTED_ONCE), reflect(column, W, REACH, REFLECTED_ONCE)
                 k_offsets = pixel_offsets(y, x, k_row, k_pixel, WIDE)
                 v_offsets = pixel_offsets(y, x, v_row, v_pixel, WIDE)
-                keys, values = load_pixels(k, k_offsets, keep, 0, d, D), load_pixels(v, v_offsets, keep, 0, d, D)
-                scores = inner_products(queries, q, q_offsets, exists, keys, k, k_offsets, keep, d, D, PRECISION)
-                slopes = inner_products(grads, grad, out_offsets, exists, values, v, v_offsets, keep, d, D, PRECISION)
+                keys, values = load_pixels(k, k_offsets, mask, 0, d, D), load_pixels(v, v_offsets, mask, 0, d, D)
+                scores = inner_products(queries, q, q_offsets, valid, keys, k, k_offsets, mask, d, D, PRECISION)
+                grad_scores = inner_products(
+                    grads, grad, out_offsets, valid, values, v, v_offsets, mask, d, D, PRECISION
+                )
                 inside = in_window(row[None, :], column[None, :], query_row, query_column, REACH, DILATION)
                 scores = tl.where(inside, scores, float("-inf"))
-                slopes = (slopes - shared[:, None]) * tl.exp2(scores * (scale * LOG2_E) - sums_log[:, None])
+                grad_scores = (grad_scores - delta_q[:, None]) * tl.exp2(scores * (scale * LOG2_E) - log_sum[:, None])
                 if d > D:
-                    keys = load_pixels(k, k_offsets, keep, block * D, d, D)
-                if careful:
-                    keys, spoilt = without_spoilt(keys)
-                    slopes = tl.where(spoilt[None, :], float("nan"), slopes)
-                    slopes = tl.where(inside, slopes, 0.0)
-                total = add_product(total, slopes.to(keys.dtype), keys, PRECISION)
+                    keys = load_pixels(k, k_offsets, mask, block * D, d, D)
+                if handle_nonfinite:
+                    keys, nonfinite = zero_nonfinite(keys)
+                    grad_scores = tl.where(nonfinite[None, :], float("nan"), grad_scores)
+                    grad_scores = tl.where(inside, grad_scores, 0.0)
+                total = add_product(total, grad_scores.to(keys.dtype), keys, PRECISION)
                 chunk_row, chunk_column = next_chunk(chunk_row, chunk_column, left, right, KH, KW)
-        if not careful:
-            turns = tl.where(num_spoilt(total, exists) > 0, turns, 0)
+        if not handle_nonfinite:
+            num_chunks = tl.where(count_nonfinite(total, valid) > 0, num_chunks, 0)
     offsets = pixel_offsets(i * STRIDE, j * STRIDE, W * n * d, n * d, WIDE)
-    store_pixels(dq, offsets, exists, block * D, total * scale, d, D)
+    store_pixels(dq, offsets, valid, block * D, total * scale, d, D)
 
 
 @triton.jit
-def _place_of_copy(copy: tl.tensor, size: tl.tensor) -> tuple:
-    """Sign and offset: in a copy of the map, line y lies at offset + sign * y."""
+def _copy_transform(copy: tl.tensor, size: tl.tensor) -> tuple:
+    """Sign and offset: in a copy of the map, row or column y is at offset + sign * y."""
     span = tl.maximum(size - 1, 1)
     flipped = (copy % 2 != 0) & (size > 1)
     return tl.where(flipped, -1, 1), (copy + tl.where(flipped, 1, 0)) * span
 
 
 @triton.jit
-def _lines_in_copy(line: tl.tensor, sign: tl.tensor, offset: tl.tensor, size: tl.tensor) -> tl.tensor:
-    """Where lines of the map lie in a copy; far from all queries if the copy's neighbours have them already."""
-    shared = (sign < 0) & ((line == 0) | (line == size - 1))
-    return tl.where(shared, _FAR, offset + sign * line)
+def _positions_in_copy(index: tl.tensor, sign: tl.tensor, offset: tl.tensor, size: tl.tensor) -> tl.tensor:
+    """Positions of rows or columns in a copy; out of reach if the adjacent copies hold them already."""
+    delta_q = (sign < 0) & ((index == 0) | (index == size - 1))
+    return tl.where(delta_q, _UNREACHABLE, offset + sign * index)
 
 
 @triton.jit
-def _queries_near(
+def _query_range(
     first: tl.tensor,
     sign: tl.tensor,
     offset: tl.tensor,
@@ -254,20 +260,26 @@ def _queries_near(
     STRIDE: tl.constexpr,
     T: tl.constexpr,
 ) -> tuple:
-    """First and last of `count` lines of queries that see one of T lines of a copy, the first of them `first`."""
+    """First and last row (or column) of queries whose windows reach a tile of a copy.
+
+    Args:
+        first: first row of the tile, which has T rows.
+        sign, offset: of the copy.
+        size, count: number of rows of the map and of the output.
+    """
     last = tl.minimum(first + T, size) - 1
     first = tl.where(sign < 0, tl.maximum(first, 1), first)
     last = tl.where(sign < 0, tl.minimum(last, size - 2), last)
     count = tl.where(first <= last, count, 0)
     one_end, other_end = offset + sign * first, offset + sign * last
     low = tl.maximum(tl.minimum(one_end, other_end) - REACH, 0)
-    high = tl.maximum(tl.maximum(one_end, other_end) + REACH, -STRIDE)  # quotients of negative numbers round up
+    high = tl.maximum(tl.maximum(one_end, other_end) + REACH, -STRIDE)  # a quotient of negative numbers is rounded up
     return (low + STRIDE - 1) // STRIDE, tl.minimum((high + STRIDE) // STRIDE - 1, count - 1)
 
 
 @tuned
 @triton.jit(do_not_specialize=[*SIZES, "copies_down", "copies_across"])
-def _key_kernel(
+def key_kernel(
     q: tl.tensor,
     k: tl.tensor,
     v: tl.tensor,
@@ -303,7 +315,7 @@ def _key_kernel(
     DILATION: tl.constexpr,
     STRIDE: tl.constexpr,
     PRECISION: tl.constexpr,
-    ONCE: tl.constexpr,
+    REFLECTED_ONCE: tl.constexpr,
     WIDE: tl.constexpr,
     ALIGN: tl.constexpr,
     TH: tl.constexpr,
@@ -311,7 +323,8 @@ def _key_kernel(
     KH: tl.constexpr,
     KW: tl.constexpr,
 ) -> None:
-    image, head, block, first_y, first_x = program_place(n, H, W, TH, TW, tl.cdiv(d, D))
+    # ---- keys and values of the tile
+    image, head, block, first_y, first_x = program_tile(n, H, W, TH, TW, tl.cdiv(d, D))
     q += tl.multiple_of(image * q_image + head * q_head, ALIGN)
     k += tl.multiple_of(image * k_image + head * k_head, ALIGN)
     v += tl.multiple_of(image * v_image + head * v_head, ALIGN)
@@ -320,63 +333,66 @@ def _key_kernel(
     dv += image * H * W * n * d + head * d
     lse += (image * n + head) * h * w
     delta += (image * n + head) * h * w
-    own, other = tl.arange(0, TH * TW), tl.arange(0, KH * KW)
-    y, x = first_y + own // TW, first_x + own % TW
-    exists = (y < H) & (x < W)
+    own_index, loop_index = tl.arange(0, TH * TW), tl.arange(0, KH * KW)
+    y, x = first_y + own_index // TW, first_x + own_index % TW
+    valid = (y < H) & (x < W)
     k_offsets = pixel_offsets(y, x, k_row, k_pixel, WIDE)
     v_offsets = pixel_offsets(y, x, v_row, v_pixel, WIDE)
-    keys, values = load_pixels(k, k_offsets, exists, 0, d, D), load_pixels(v, v_offsets, exists, 0, d, D)
+    keys, values = load_pixels(k, k_offsets, valid, 0, d, D), load_pixels(v, v_offsets, valid, 0, d, D)
     total_k = tl.zeros((TH * TW, D), tl.float32)
     total_v = tl.zeros((TH * TW, D), tl.float32)
-    # other copies of the map matter to tiles near its borders only
+    # ---- copies of the map: the reflected ones have queries only for tiles near the borders
     above, below = tl.where(first_y <= REACH, copies_down, 0), tl.where(first_y + TH + REACH >= H, copies_down, 0)
     before, after = tl.where(first_x <= REACH, copies_across, 0), tl.where(first_x + TW + REACH >= W, copies_across, 0)
     width = before + 1 + after
     copies = (above + 1 + below) * width
-    for careful in tl.static_range(2):
+    # ---- dk and dv: sums over the chunks of queries; a second time only if a result has NaN or Inf
+    for handle_nonfinite in tl.static_range(2):
         if copies > 0:
             total_k = tl.zeros((TH * TW, D), tl.float32)
             total_v = tl.zeros((TH * TW, D), tl.float32)
             for copy in range(copies):
-                sign_y, offset_y = _place_of_copy(copy // width - above, H)
-                sign_x, offset_x = _place_of_copy(copy % width - before, W)
-                top, bottom = _queries_near(first_y, sign_y, offset_y, H, h, REACH, STRIDE, TH)
-                left, right = _queries_near(first_x, sign_x, offset_x, W, w, REACH, STRIDE, TW)
-                row = _lines_in_copy(y, sign_y, offset_y, H)[:, None]
-                column = _lines_in_copy(x, sign_x, offset_x, W)[:, None]
+                sign_y, offset_y = _copy_transform(copy // width - above, H)
+                sign_x, offset_x = _copy_transform(copy % width - before, W)
+                top, bottom = _query_range(first_y, sign_y, offset_y, H, h, REACH, STRIDE, TH)
+                left, right = _query_range(first_x, sign_x, offset_x, W, w, REACH, STRIDE, TW)
+                row = _positions_in_copy(y, sign_y, offset_y, H)[:, None]
+                column = _positions_in_copy(x, sign_x, offset_x, W)[:, None]
                 across = tl.maximum(tl.cdiv(right - left + 1, KW), 0)
-                turns = tl.maximum(tl.cdiv(bottom - top + 1, KH), 0) * across
+                num_chunks = tl.maximum(tl.cdiv(bottom - top + 1, KH), 0) * across
                 chunk_row, chunk_column = top, left
-                for _ in range(turns):
-                    i, j = chunk_row + other // KW, chunk_column + other % KW
-                    keep = (i <= bottom) & (j <= right)
+                for _ in range(num_chunks):
+                    i, j = chunk_row + loop_index // KW, chunk_column + loop_index % KW
+                    mask = (i <= bottom) & (j <= right)
                     q_offsets = pixel_offsets(i * STRIDE, j * STRIDE, q_row, q_pixel, WIDE)
                     g_offsets = pixel_offsets(i, j, w * n * d, n * d, WIDE)
-                    queries = load_pixels(q, q_offsets, keep, 0, d, D)
-                    grads = load_pixels(grad, g_offsets, keep, 0, d, D)
+                    queries = load_pixels(q, q_offsets, mask, 0, d, D)
+                    grads = load_pixels(grad, g_offsets, mask, 0, d, D)
                     statistics = pixel_offsets(i, j, w, 1, WIDE)
-                    sums_log = tl.load(lse + statistics, mask=keep, other=float("inf"))  # weights of 0
-                    shared = tl.load(delta + statistics, mask=keep, other=0.0)
-                    scores = inner_products(keys, k, k_offsets, exists, queries, q, q_offsets, keep, d, D, PRECISION)
-                    slopes = inner_products(values, v, v_offsets, exists, grads, grad, g_offsets, keep, d, D, PRECISION)
+                    log_sum = tl.load(lse + statistics, mask=mask, other=float("inf"))  # a weight of 0
+                    delta_q = tl.load(delta + statistics, mask=mask, other=0.0)
+                    scores = inner_products(keys, k, k_offsets, valid, queries, q, q_offsets, mask, d, D, PRECISION)
+                    grad_scores = inner_products(
+                        values, v, v_offsets, valid, grads, grad, g_offsets, mask, d, D, PRECISION
+                    )
                     inside = in_window(row, column, (i * STRIDE)[None, :], (j * STRIDE)[None, :], REACH, DILATION)
                     scores = tl.where(inside, scores, float("-inf"))
-                    weights = tl.exp2(scores * (scale * LOG2_E) - sums_log[None, :])
-                    slopes = (slopes - shared[None, :]) * weights
+                    weights = tl.exp2(scores * (scale * LOG2_E) - log_sum[None, :])
+                    grad_scores = (grad_scores - delta_q[None, :]) * weights
                     if d > D:
-                        queries = load_pixels(q, q_offsets, keep, block * D, d, D)
-                        grads = load_pixels(grad, g_offsets, keep, block * D, d, D)
-                    if careful:
-                        queries, spoilt = without_spoilt(queries)
-                        grads, spoilt_too = without_spoilt(grads)
-                        spoilt, inside = (spoilt | spoilt_too)[None, :], inside & keep[None, :]
-                        weights = tl.where(inside, tl.where(spoilt, float("nan"), weights), 0.0)
-                        slopes = tl.where(inside, tl.where(spoilt, float("nan"), slopes), 0.0)
+                        queries = load_pixels(q, q_offsets, mask, block * D, d, D)
+                        grads = load_pixels(grad, g_offsets, mask, block * D, d, D)
+                    if handle_nonfinite:
+                        queries, nonfinite = zero_nonfinite(queries)
+                        grads, grads_nonfinite = zero_nonfinite(grads)
+                        nonfinite, inside = (nonfinite | grads_nonfinite)[None, :], inside & mask[None, :]
+                        weights = tl.where(inside, tl.where(nonfinite, float("nan"), weights), 0.0)
+                        grad_scores = tl.where(inside, tl.where(nonfinite, float("nan"), grad_scores), 0.0)
                     total_v = add_product(total_v, weights.to(grads.dtype), grads, PRECISION)
-                    total_k = add_product(total_k, slopes.to(queries.dtype), queries, PRECISION)
+                    total_k = add_product(total_k, grad_scores.to(queries.dtype), queries, PRECISION)
                     chunk_row, chunk_column = next_chunk(chunk_row, chunk_column, left, right, KH, KW)
-        if not careful:
-            copies = tl.where(num_spoilt(total_k, exists) + num_spoilt(total_v, exists) > 0, copies, 0)
+        if not handle_nonfinite:
+            copies = tl.where(count_nonfinite(total_k, valid) + count_nonfinite(total_v, valid) > 0, copies, 0)
     offsets = pixel_offsets(y, x, W * n * d, n * d, WIDE)
-    store_pixels(dk, offsets, exists, block * D, total_k * scale, d, D)
-    store_pixels(dv, offsets, exists, block * D, total_v, d, D)
+    store_pixels(dk, offsets, valid, block * D, total_k * scale, d, D)
+    store_pixels(dv, offsets, valid, block * D, total_v, d, D)

@@ -1,11 +1,11 @@
 """Triton kernel of the depthwise deformable convolution: torch.ops.addmodules.deform_conv2d_depthwise.
 
-A program takes P output pixels and a block of channels and goes through the taps. Where a tap reads is worked out once
-for all channels of the block, sums stay in float32 registers, and no column buffer exists. The map is channels-last, so
-that a corner of a sample is one contiguous read across channels.
+A program computes P output pixels for a block of channels and iterates over the taps. A tap's sampling position is
+computed once for all channels of the block, the sums stay in float32 registers, and there is no im2col buffer. The map
+is channels-last, so that each corner of a sample is one contiguous read over channels.
 
-How bytes move: the output is written once; each block of channels, 128 at most, reads the offsets once; what
-neighbouring samples share of the map comes out of the caches. The backward pass is in deform_backward.py.
+Memory traffic: the output is written once; each block of channels, at most 128, reads the offsets once; pixels of the
+map that adjacent samples share come from the caches. The backward pass is in deform_backward.py.
 
 Dimension letters: B batch, C channels, H W rows and columns of the map, h w of the output, T taps (KH * KW),
 P output pixels of a program.
@@ -25,9 +25,9 @@ from ultralytics.nn.ops.kernels import launch
 from ultralytics.nn.ops.kernels.launch import autotuned
 
 _CHANNEL_BLOCKS = (128, 64, 32, 16)
-# numbers that change from map to map: a kernel compiled for 1s or multiples of 16 among them would gain nothing
+# arguments that differ from map to map; specializing kernels for the values 1 and multiples of 16 gains nothing
 VARYING = ["num_pixels", "H", "W", "h", "w", "ob", "oi", "bits_of_pixels"]
-_SPARE = 8  # a wider block of channels may leave an eighth more lanes idle than the narrowest
+_IDLE_FRACTION = 8  # a wider block of channels may have 1/8 more idle lanes than the narrowest
 SCHEMA = "Tensor x, Tensor offset, Tensor weight, int[] stride, int[] padding, int[] dilation"
 
 
@@ -35,7 +35,7 @@ SCHEMA = "Tensor x, Tensor offset, Tensor weight, int[] stride, int[] padding, i
 def deform_conv2d_depthwise(
     x: Tensor, offset: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
-    """The operator of ultralytics.nn.ops.deform, which checks shapes; float32, float16 or bfloat16 each.
+    """Forward pass of ultralytics.nn.ops.deform, which checks shapes; each tensor float32, float16 or bfloat16.
 
     Args:
         x: (B, C, H, W), any strides.
@@ -68,13 +68,13 @@ def deform_conv2d_depthwise(
 
 
 def channel_block(C: int) -> int:
-    """Channels of one program: the widest block that leaves few lanes idle."""
+    """Channels of one program: the widest block with few idle lanes."""
     padded = {block: triton.cdiv(C, block) * block for block in _CHANNEL_BLOCKS}
-    allowed = min(padded.values()) * (1 + 1 / _SPARE)
+    allowed = min(padded.values()) * (1 + 1 / _IDLE_FRACTION)
     return next(block for block in _CHANNEL_BLOCKS if padded[block] <= allowed)
 
 
-# ---- what PyTorch is to know about the operator ----------------------------------------------------------------------
+# ---- registration with PyTorch --------------------------------------------------------------------------------------
 
 
 @deform_conv2d_depthwise.register_fake
@@ -84,28 +84,28 @@ def _fake_forward(
     return x.new_empty(x.shape[0], *offset.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
 
 
-def _save(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
+def _save_for_backward(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
     x, offset, weight, *options = inputs
     ctx.save_for_backward(x, offset, weight)
     ctx.options = options  # type: ignore[attr-defined]
 
 
-def _differentiate(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
     saved, options = ctx.saved_tensors, ctx.options  # type: ignore[attr-defined]
-    wants = ctx.needs_input_grad[:3]  # type: ignore[attr-defined]
-    of_kernels = wants[0], wants[1] or wants[2]
-    found = torch.ops.addmodules.deform_conv2d_depthwise_backward(grad, *saved, *options, *of_kernels)
-    return *(part if want else None for part, want in zip(found, wants, strict=True)), None, None, None
+    needs = ctx.needs_input_grad[:3]  # type: ignore[attr-defined]
+    computed = needs[0], needs[1] or needs[2]
+    grads = torch.ops.addmodules.deform_conv2d_depthwise_backward(grad, *saved, *options, *computed)
+    return *(part if needed else None for part, needed in zip(grads, needs, strict=True)), None, None, None
 
 
-deform_conv2d_depthwise.register_autograd(_differentiate, setup_context=_save)
+deform_conv2d_depthwise.register_autograd(_backward, setup_context=_save_for_backward)
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
 
 def channels_last(x: Tensor) -> Tensor:
-    return x.permute(0, 2, 3, 1).contiguous()  # (B, C, H, W) -> (B, H, W, C), a copy only where memory is not so
+    return x.permute(0, 2, 3, 1).contiguous()  # (B, C, H, W) -> (B, H, W, C), a copy unless x is channels-last
 
 
 def taps_first(weight: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def taps_first(weight: Tensor) -> Tensor:
 def sizes(
     x: Tensor, offset: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, ...]:
-    """What both kernels take after their tensors; `x` is (B, H, W, C)."""
+    """Arguments of the kernels after their tensors, see below; `x` is (B, H, W, C)."""
     B, H, W, C = x.shape
     h, w = offset.shape[2:]
     return (B * h * w, H, W, C, h, w, *stride, *padding, *dilation, *offset.stride())
@@ -123,7 +123,7 @@ def sizes(
 
 # ---- the kernel ------------------------------------------------------------------------------------------------------
 # Sizes, in this order: num_pixels = B * h * w; H, W, C, h, w; rows and columns of stride (sy, sx), padding (py, px) and
-# dilation (dy, dx); steps of the offsets in memory from image to image, number, row and column (ob, ot, oi, oj).
+# dilation (dy, dx); strides of the offsets: image, offset index, row, column (ob, ot, oi, oj).
 
 
 @autotuned(
@@ -155,7 +155,7 @@ def forward_kernel(
     ot: tl.tensor,
     oi: tl.tensor,
     oj: tl.tensor,
-    bits_of_pixels: tl.tensor,  # how many programs there are, roughly: another best configuration
+    bits_of_pixels: tl.tensor,  # of num_pixels: a key of autotuning
     KH: tl.constexpr,
     KW: tl.constexpr,
     TILE: tl.constexpr,
@@ -168,35 +168,35 @@ def forward_kernel(
     block = program // blocks_of_c
     if WIDE:
         ot = tl.cast(ot, tl.int64)
-    exists, image, i, j = pixels(block, num_pixels, h, w, P, WIDE)
+    valid, image, i, j = pixels(block, num_pixels, h, w, P, WIDE)
     first_row, first_column = (i * sy - py).to(tl.float32), (j * sx - px).to(tl.float32)
     c = (program - block * blocks_of_c) * BLOCK_C + tl.arange(0, BLOCK_C)
-    has_c = c < C
-    at_offset, at_tap = offset + image * ob + i * oi + j * oj, taps + c
+    channel_mask = c < C
+    offset_pointers, tap_pointers = offset + image * ob + i * oi + j * oj, taps + c
     sums = tl.zeros((P, BLOCK_C), dtype=tl.float32)
     for ky in range(KH):
         for kx in range(KW):
             start_row, start_column = first_row + ky * dy, first_column + kx * dx
-            inside, top, left, fy, fx = read_point(at_offset, ot, exists, start_row, start_column, H, W)
+            inside, top, left, fy, fx = read_point(offset_pointers, ot, valid, start_row, start_column, H, W)
             m00, m01, m10, m11 = corners(inside, top, left, H, W)
-            at = x + (image * H * W * C + cell(top, left, W, WIDE) * C)[:, None] + c[None, :]
+            pointers = x + (image * H * W * C + cell(top, left, W, WIDE) * C)[:, None] + c[None, :]
             gy, gx = 1 - fy, 1 - fx
-            sample = (gy * gx)[:, None] * read_rows(at, m00, has_c)
-            sample += (gy * fx)[:, None] * read_rows(at + C, m01, has_c)
-            sample += (fy * gx)[:, None] * read_rows(at + W * C, m10, has_c)
-            sample += (fy * fx)[:, None] * read_rows(at + W * C + C, m11, has_c)
-            sums += sample * tl.load(at_tap, mask=has_c, other=0.0).to(tl.float32)[None, :]
-            at_offset += 2 * ot
-            at_tap += C
-    at = out + ((image * h + i) * w + j)[:, None] * C + c[None, :]
-    tl.store(at, sums.to(out.dtype.element_ty), mask=exists[:, None] & has_c[None, :])
+            sample = (gy * gx)[:, None] * load_channels(pointers, m00, channel_mask)
+            sample += (gy * fx)[:, None] * load_channels(pointers + C, m01, channel_mask)
+            sample += (fy * gx)[:, None] * load_channels(pointers + W * C, m10, channel_mask)
+            sample += (fy * fx)[:, None] * load_channels(pointers + W * C + C, m11, channel_mask)
+            sums += sample * tl.load(tap_pointers, mask=channel_mask, other=0.0).to(tl.float32)[None, :]
+            offset_pointers += 2 * ot
+            tap_pointers += C
+    pointers = out + ((image * h + i) * w + j)[:, None] * C + c[None, :]
+    tl.store(pointers, sums.to(out.dtype.element_ty), mask=valid[:, None] & channel_mask[None, :])
 
 
 @triton.jit
 def pixels(
     block: tl.tensor, num_pixels: tl.tensor, h: tl.tensor, w: tl.tensor, P: tl.constexpr, WIDE: tl.constexpr
 ) -> tuple:
-    """The P output pixels of a block: which exist, their image, row and column."""
+    """The P output pixels of a block: whether each is valid, and its image, row and column."""
     if WIDE:
         block = tl.cast(block, tl.int64)
     pixel = block * P + tl.arange(0, P)
@@ -207,22 +207,22 @@ def pixels(
 
 @triton.jit
 def read_point(
-    at: tl.tensor,
+    pointers: tl.tensor,
     ot: tl.tensor,
-    exists: tl.tensor,
+    valid: tl.tensor,
     start_row: tl.tensor,
     start_column: tl.tensor,
     H: tl.tensor,
     W: tl.tensor,
 ) -> tuple:
-    """Offsets -> whether the point moves anything, row and column of its cell's first pixel, and fractions fy, fx.
+    """Whether each point is inside the zero-padded map, its top left pixel's row and column, and fractions fy, fx.
 
-    Comparisons with NaN are false: such a point lies outside, like those a pixel or more away from the map, where
-    nothing is read and nothing moves.
+    A point at a distance of one pixel or more from the map is outside: it reads zeros and has no gradient. So is a NaN,
+    since comparisons with NaN are false.
     """
-    row = tl.load(at, mask=exists, other=0.0).to(tl.float32) + start_row
-    column = tl.load(at + ot, mask=exists, other=0.0).to(tl.float32) + start_column
-    inside = exists & (row > -1) & (row < H) & (column > -1) & (column < W)
+    row = tl.load(pointers, mask=valid, other=0.0).to(tl.float32) + start_row
+    column = tl.load(pointers + ot, mask=valid, other=0.0).to(tl.float32) + start_column
+    inside = valid & (row > -1) & (row < H) & (column > -1) & (column < W)
     row, column = tl.where(inside, row, 0.0), tl.where(inside, column, 0.0)
     top, left = tl.floor(row), tl.floor(column)
     return inside, top.to(tl.int32), left.to(tl.int32), row - top, column - left
@@ -230,7 +230,7 @@ def read_point(
 
 @triton.jit
 def corners(inside: tl.tensor, top: tl.tensor, left: tl.tensor, H: tl.tensor, W: tl.tensor) -> tuple:
-    """Which corners of a cell lie in the map: upper left, upper right, lower left, lower right."""
+    """Which corners of a cell are in the map: top left, top right, bottom left, bottom right."""
     upper, lower = inside & (top >= 0), inside & (top < H - 1)
     before, after = left >= 0, left < W - 1
     return upper & before, upper & after, lower & before, lower & after
@@ -238,13 +238,13 @@ def corners(inside: tl.tensor, top: tl.tensor, left: tl.tensor, H: tl.tensor, W:
 
 @triton.jit
 def cell(top: tl.tensor, left: tl.tensor, width: tl.tensor, WIDE: tl.constexpr) -> tl.tensor:
-    """Number of a pixel in its image, `width` pixels a row."""
+    """Index of a pixel in its image of `width` columns; int64 if WIDE."""
     if WIDE:
         top = top.to(tl.int64)
     return top * width + left
 
 
 @triton.jit
-def read_rows(at: tl.tensor, inside: tl.tensor, has_c: tl.tensor) -> tl.tensor:
-    """(P, BLOCK_C) channels of P pixels in float32, zeros where one is not inside."""
-    return tl.load(at, mask=inside[:, None] & has_c[None, :], other=0.0).to(tl.float32)
+def load_channels(pointers: tl.tensor, inside: tl.tensor, channel_mask: tl.tensor) -> tl.tensor:
+    """(P, BLOCK_C) channels of P pixels in float32, zeros for pixels outside the map."""
+    return tl.load(pointers, mask=inside[:, None] & channel_mask[None, :], other=0.0).to(tl.float32)

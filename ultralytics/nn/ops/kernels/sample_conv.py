@@ -1,23 +1,23 @@
-"""AKConv's sampling and projection as one Triton operator: the sampled tensor, N times the map, is never written.
+"""AKConv's sampling and projection as one Triton operator: the samples, N times the size of the map, are never written.
 
     out[p, k] = act(bias[k] + sum over n, c of weight[k, c, n] * sample[p, n, c])
 
-A program samples BLOCK pixels x CHANNELS channels of one point in registers and multiplies them with the weights on the
-tensor cores, point after point, into a float32 block of pixels x OUT outputs. Where the outputs are wider than a block,
-further programs sample again. Holding all outputs of a pixel inside one program would save that, but not fit: they take
-BLOCK * K registers, and the samples, kept instead, BLOCK * N * C numbers of shared memory. And it costs little: a value
-that is sampled anew is four reads, which the first program has left in the caches, and serves 2 OUT operations.
+A program samples BLOCK pixels x CHANNELS channels of one point into registers and multiplies them by the weights on the
+tensor cores, point after point, accumulating BLOCK x OUT outputs in float32. If there are more outputs than OUT, other
+programs sample the same pixels again. Computing all outputs in one program would avoid that, but needs BLOCK * K
+registers, or BLOCK * N * C values of shared memory for the samples. Sampling again is cheap: four reads, mostly from
+the cache, for 2 * OUT operations.
 
-How bytes move, P pixels:
-- Forward: points once a block of outputs; four rows of the map a sample, from the caches for the most part; the
-  weights once a program; the output written once, through bias and SiLU at inference.
-- Backward for map and points: a program takes the same pixels of one point. The samples' gradient is the product of the
-  output's gradient (read N times, the programs of a pixel run side by side) and the weights; it stays in registers, and
-  goes on as in `sampling`: to the points by one store, to the map by four rows of atomic additions a sample.
-- Backward for the weights: the samples are taken once more, and multiplied with the output's gradient. Programs share
-  out the pixels; each writes a partial sum, of about PROGRAMS * 32 KiB in all, and one reduction adds them in order.
+Memory traffic, P pixels:
+- Forward: the points once per block of outputs; four pixels of the map per sample, mostly from the caches; the weights
+  once per program; the output written once, including bias and SiLU at inference.
+- Backward for map and points: a program computes the same pixels for one point. The samples' gradient is the product of
+  the output's gradient (read N times, by programs that run side by side) and the weights. It stays in registers and is
+  used as in `sampling`: stored once for the points, four pixels of atomic additions per sample for the map.
+- Backward for the weights: the samples are computed again and multiplied by the output's gradient. The pixels are split
+  among programs; each writes a partial sum, about NUM_PROGRAMS * 32 KiB in all, and one reduction adds them in order.
 
-Dimension letters as in `sampling`, and K outputs.
+Dimension letters as in `sampling`, and K output channels.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from ultralytics.nn.ops.kernels.launch import AtomicSum, add_product, autotuned, on_device_of, product_precision
+from ultralytics.nn.ops.kernels.launch import AtomicSum, add_product, autotuned, on_device_of
 from ultralytics.nn.ops.kernels.sampling import (
     VARYING,
     Geometry,
-    count_from,
+    backward_samples,
+    block_indices,
     find_cell,
     interpolate,
     largest_term,
-    lead_back,
     map_gradient,
     map_like,
     read_corners,
     read_point,
-    store_slopes,
+    store_point_gradients,
 )
+from ultralytics.nn.ops.tracing import product_precision
 
-SMALLEST = 16  # side of a block that tl.dot takes
-PROGRAMS = 264  # that share out the weights' gradient: two for each of an H100's processors
-PIXELS_EACH = 256  # no fewer for one of them
-WEIGHT_BLOCK = (64, 128)  # channels and outputs of its block
+MIN_BLOCK = 16  # smallest size of a block in tl.dot
+NUM_PROGRAMS = 264  # for the weights' gradient: two per multiprocessor of an H100
+MIN_PIXELS = 256  # of one of these programs, at least
+WEIGHT_BLOCK = (64, 128)  # channels and outputs of their blocks
 
 # ---- operators -----------------------------------------------------------------------------------------------------
 
@@ -60,9 +61,9 @@ WEIGHT_BLOCK = (64, 128)  # channels and outputs of its block
     schema="(Tensor x, Tensor points, Tensor weight, Tensor? bias, bool silu) -> Tensor",
 )
 def sample_conv(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
-    """As ops.sample_conv: `points` in float32, `weight` (K, C, N) and `bias` in any float type; no gradient with SiLU.
+    """As ops.sample_conv: `points` in float32, `weight` (K, C, N) and `bias` in any float dtype.
 
-    Returns (B, K, h, w), in memory (B, h, w, K).
+    Returns (B, K, h, w), in memory (B, h, w, K). With `silu` it cannot be differentiated.
     """
     g, K = Geometry(x, points), weight.shape[0]
     out = x.new_empty(x.shape[0], *points.shape[2:], K)
@@ -72,9 +73,9 @@ def sample_conv(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, 
         with on_device_of(x, points, weight, terms):
 
             def grid(meta: dict[str, Any]) -> tuple[int]:
-                return (triton.cdiv(g.pixels, meta["BLOCK"]) * triton.cdiv(K, min(padded, meta["MOST_OUT"])),)
+                return (triton.cdiv(g.pixels, meta["BLOCK"]) * triton.cdiv(K, min(padded, meta["MAX_OUT"])),)
 
-            _sample_conv[grid](
+            sample_conv_kernel[grid](
                 g.x,
                 g.points,
                 weight,
@@ -102,55 +103,55 @@ def _(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, silu: bool
 @torch.library.custom_op(
     "addmodules::sample_conv_backward",
     mutates_args=(),
-    schema="(Tensor grad, Tensor x, Tensor points, Tensor weight, bool wants_x, bool wants_points, bool wants_weight)"
+    schema="(Tensor grad, Tensor x, Tensor points, Tensor weight, bool needs_x, bool needs_points, bool needs_weight)"
     " -> (Tensor, Tensor, Tensor)",
 )
 def sample_conv_backward(
-    grad: Tensor, x: Tensor, points: Tensor, weight: Tensor, wants_x: bool, wants_points: bool, wants_weight: bool
+    grad: Tensor, x: Tensor, points: Tensor, weight: Tensor, needs_x: bool, needs_points: bool, needs_weight: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the map (in memory (B, H, W, C)), the points and the weights; empty where not wanted."""
+    """Gradients of the map (in memory (B, H, W, C)), the points and the weights; empty where not needed."""
     g = Geometry(x, points)
     grad = grad.permute(0, 2, 3, 1).contiguous()  # (B, h, w, K)
-    total = AtomicSum(g.map_shape if wants_x else (0,), largest_term(grad, weight))
-    slopes = points.new_empty(points.shape if wants_points else (0,))
-    grad_weight = weight.new_empty(weight.shape if wants_weight else (0,))
+    total = AtomicSum(g.map_shape if needs_x else (0,), largest_term(grad, weight))
+    grad_points = points.new_empty(points.shape if needs_points else (0,))
+    grad_weight = weight.new_empty(weight.shape if needs_weight else (0,))
     with on_device_of(x):
-        if grad.numel() and (wants_x or wants_points):
-            _inputs_backward(g, grad, weight, total, slopes)
-        if wants_weight:
+        if grad.numel() and (needs_x or needs_points):
+            _inputs_backward(g, grad, weight, total, grad_points)
+        if needs_weight:
             grad_weight.copy_(_weight_backward(g, grad).permute(2, 1, 0))
-    return map_gradient(total, x, wants_x), slopes, grad_weight
+    return map_gradient(total, x, needs_x), grad_points, grad_weight
 
 
 @sample_conv_backward.register_fake
 def _(
-    grad: Tensor, x: Tensor, points: Tensor, weight: Tensor, wants_x: bool, wants_points: bool, wants_weight: bool
+    grad: Tensor, x: Tensor, points: Tensor, weight: Tensor, needs_x: bool, needs_points: bool, needs_weight: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     return (
-        map_like(x, wants_x),
-        points.new_empty(points.shape if wants_points else (0,)),
-        weight.new_empty(weight.shape if wants_weight else (0,)),
+        map_like(x, needs_x),
+        points.new_empty(points.shape if needs_points else (0,)),
+        weight.new_empty(weight.shape if needs_weight else (0,)),
     )
 
 
-def _inputs_backward(g: Geometry, grad: Tensor, weight: Tensor, total: AtomicSum, slopes: Tensor) -> None:
-    """Fill `total` with the map's gradient and `slopes` with the points', unless empty."""
+def _inputs_backward(g: Geometry, grad: Tensor, weight: Tensor, total: AtomicSum, grad_points: Tensor) -> None:
+    """Write the gradient of the map to `total` and that of the points to `grad_points`, unless these are empty."""
     C, K = g.map_shape[3], grad.shape[3]
     weight = weight.permute(2, 0, 1).to(grad.dtype).contiguous()  # (N, K, C)
-    _sample_conv_backward[lambda meta: (triton.cdiv(g.pixels, meta["BLOCK"]) * g.N,)](
+    sample_conv_backward_kernel[lambda meta: (triton.cdiv(g.pixels, meta["BLOCK"]) * g.N,)](
         g.x,
         g.points,
         weight,
         grad,
         total.terms,
         total.unit,
-        slopes,
+        grad_points,
         g.pixels,
         K,
         _size_class(g.pixels),
         **g.args,
-        WANTS_X=total.terms.numel() > 0,
-        WANTS_POINTS=slopes.numel() > 0,
+        NEEDS_X=total.terms.numel() > 0,
+        NEEDS_POINTS=grad_points.numel() > 0,
         FIXED=total.fixed,
         PRECISION=product_precision(),
         WIDE=g.wide(grad),
@@ -164,16 +165,16 @@ def _weight_backward(g: Geometry, grad: Tensor) -> Tensor:
     C, K = g.map_shape[3], grad.shape[3]
     channels, out = min(_padded(C), WEIGHT_BLOCK[0]), min(_padded(K), WEIGHT_BLOCK[1])
     tiles = g.N * triton.cdiv(C, channels) * triton.cdiv(K, out)
-    shares = max(1, min(triton.cdiv(PROGRAMS, tiles), triton.cdiv(g.pixels, PIXELS_EACH)))
-    parts = grad.new_empty(shares, g.N, C, K, dtype=torch.float32)
+    splits = max(1, min(triton.cdiv(NUM_PROGRAMS, tiles), triton.cdiv(g.pixels, MIN_PIXELS)))
+    parts = grad.new_empty(splits, g.N, C, K, dtype=torch.float32)
     if parts.numel():
-        _weight_parts[(tiles * shares,)](
+        weight_kernel[(tiles * splits,)](
             g.x,
             g.points,
             grad,
             parts,
             g.pixels,
-            triton.cdiv(g.pixels, shares),
+            triton.cdiv(g.pixels, splits),
             K,
             **g.args,
             PRECISION=product_precision(),
@@ -181,38 +182,39 @@ def _weight_backward(g: Geometry, grad: Tensor) -> Tensor:
             CHANNELS=channels,
             OUT=out,
         )
-    return parts.sum(0) if shares > 1 else parts[0]
+    return parts.sum(0) if splits > 1 else parts[0]
 
 
 def _padded(number: int) -> int:
-    return max(SMALLEST, triton.next_power_of_2(number))
+    """Number of channels rounded up to a power of two that tl.dot accepts."""
+    return max(MIN_BLOCK, triton.next_power_of_2(number))
 
 
 def _size_class(pixels: int) -> int:
-    """What of the number of pixels the choice of blocks depends on; sizes that come near each other share a choice."""
+    """Autotuning key of a number of pixels; similar sizes share a configuration."""
     return min(pixels.bit_length(), 20) // 3
 
 
-def _keep(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save_for_backward(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, points, weight, bias, silu = inputs
     ctx.save_for_backward(x, points, weight)
     ctx.bias_dtype = None if bias is None else bias.dtype  # type: ignore[attr-defined]
     ctx.silu = silu  # type: ignore[attr-defined]
 
 
-def _differentiate(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
     if ctx.silu:  # type: ignore[attr-defined]
-        raise RuntimeError("addmodules::sample_conv applies SiLU only where no gradient is wanted; apply it behind")
-    wants = ctx.needs_input_grad  # type: ignore[attr-defined]
-    found = torch.ops.addmodules.sample_conv_backward(grad, *ctx.saved_tensors, *wants[:3])  # type: ignore[attr-defined]
-    grads = [part if want else None for part, want in zip(found, wants[:3], strict=True)]
-    by_bias = None
-    if wants[3]:
-        by_bias = grad.sum((0, 2, 3), dtype=torch.float32).to(ctx.bias_dtype)  # type: ignore[attr-defined]
-    return *grads, by_bias, None
+        raise RuntimeError("addmodules::sample_conv with SiLU has no gradient; apply SiLU to its output instead")
+    needs = ctx.needs_input_grad  # type: ignore[attr-defined]
+    grads = torch.ops.addmodules.sample_conv_backward(grad, *ctx.saved_tensors, *needs[:3])  # type: ignore[attr-defined]
+    grads = [part if needed else None for part, needed in zip(grads, needs[:3], strict=True)]
+    grad_bias = None
+    if needs[3]:
+        grad_bias = grad.sum((0, 2, 3), dtype=torch.float32).to(ctx.bias_dtype)  # type: ignore[attr-defined]
+    return *grads, grad_bias, None
 
 
-sample_conv.register_autograd(_differentiate, setup_context=_keep)
+sample_conv.register_autograd(_backward, setup_context=_save_for_backward)
 
 
 # ---- kernels -------------------------------------------------------------------------------------------------------
@@ -220,35 +222,37 @@ sample_conv.register_autograd(_differentiate, setup_context=_keep)
 
 @autotuned(
     [
-        triton.Config({"BLOCK": 64, "MOST": 64, "MOST_OUT": 128}, num_warps=4, num_stages=2),
-        triton.Config({"BLOCK": 64, "MOST": 32, "MOST_OUT": 256}, num_warps=8, num_stages=2),
-        triton.Config({"BLOCK": 128, "MOST": 32, "MOST_OUT": 128}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK": 64, "MOST": 16, "MOST_OUT": 64}, num_warps=4, num_stages=2),  # float32 without tf32
-        triton.Config({"BLOCK": 32, "MOST": 64, "MOST_OUT": 64}, num_warps=4, num_stages=2),  # small maps
+        triton.Config({"BLOCK": 64, "MAX_CHANNELS": 64, "MAX_OUT": 128}, num_warps=4, num_stages=2),
+        triton.Config({"BLOCK": 64, "MAX_CHANNELS": 32, "MAX_OUT": 256}, num_warps=8, num_stages=2),
+        triton.Config({"BLOCK": 128, "MAX_CHANNELS": 32, "MAX_OUT": 128}, num_warps=8, num_stages=3),
+        # for float32 without TF32
+        triton.Config({"BLOCK": 64, "MAX_CHANNELS": 16, "MAX_OUT": 64}, num_warps=4, num_stages=2),
+        # for small maps
+        triton.Config({"BLOCK": 32, "MAX_CHANNELS": 64, "MAX_OUT": 64}, num_warps=4, num_stages=2),
     ],
     key=["C", "K", "size_class", "PRECISION"],
 )
 @triton.jit(do_not_specialize=["pixels", "size_class", *VARYING])
-def _sample_conv(
+def sample_conv_kernel(
     x: tl.tensor, points: tl.tensor, weight: tl.tensor, bias: tl.tensor, out: tl.tensor, pixels: tl.tensor,
     K: tl.tensor, size_class: tl.tensor, C: tl.tensor, H: tl.tensor, W: tl.tensor, area: tl.tensor,
     x_image: tl.tensor, x_row: tl.tensor, x_column: tl.tensor, p_image: tl.tensor, p_number: tl.tensor,
-    p_place: tl.tensor, N: tl.constexpr, BIAS: tl.constexpr, SILU: tl.constexpr, PRECISION: tl.constexpr,
-    WIDE: tl.constexpr, PADDED: tl.constexpr, PADDED_OUT: tl.constexpr, BLOCK: tl.constexpr, MOST: tl.constexpr,
-    MOST_OUT: tl.constexpr,
+    p_position: tl.tensor, N: tl.constexpr, BIAS: tl.constexpr, SILU: tl.constexpr, PRECISION: tl.constexpr,
+    WIDE: tl.constexpr, PADDED: tl.constexpr, PADDED_OUT: tl.constexpr, BLOCK: tl.constexpr, MAX_CHANNELS: tl.constexpr,
+    MAX_OUT: tl.constexpr,
 ) -> None:  # fmt: skip
-    """A program takes BLOCK pixels and OUT outputs, and all points and channels."""
-    CHANNELS: tl.constexpr = PADDED if PADDED < MOST else MOST
-    OUT: tl.constexpr = PADDED_OUT if PADDED_OUT < MOST_OUT else MOST_OUT
-    blocks = tl.cdiv(K, OUT)  # of outputs; those of the same pixels run side by side
-    pixel = count_from(tl.program_id(0) // blocks, BLOCK, WIDE)
+    """Each program computes OUT outputs of BLOCK pixels, over all points and channels."""
+    CHANNELS: tl.constexpr = PADDED if PADDED < MAX_CHANNELS else MAX_CHANNELS
+    OUT: tl.constexpr = PADDED_OUT if PADDED_OUT < MAX_OUT else MAX_OUT
+    blocks = tl.cdiv(K, OUT)  # of outputs; programs of the same pixels are adjacent
+    pixel = block_indices(tl.program_id(0) // blocks, BLOCK, WIDE)
     o = (tl.program_id(0) % blocks) * OUT + tl.arange(0, OUT)
     inside = pixel < pixels
-    image, place = pixel // area, pixel % area
-    down, right = tl.minimum(H - 1, 1) * x_row, tl.minimum(W - 1, 1) * x_column  # a map of one row repeats it
+    image, position = pixel // area, pixel % area
+    down, right = tl.minimum(H - 1, 1) * x_row, tl.minimum(W - 1, 1) * x_column  # a map of one row has no row below
     total = tl.zeros((BLOCK, OUT), tl.float32)
     for n in range(N):
-        row, column = read_point(points, image, place, n, p_image, p_number, p_place, N, inside)
+        row, column = read_point(points, image, position, n, p_image, p_number, p_position, N, inside)
         top, left, fy, fx = find_cell(row, column, H, W, WIDE)
         first = image * x_image + top * x_row + left * x_column
         for start in range(0, C, CHANNELS):
@@ -269,56 +273,56 @@ def _sample_conv(
 
 @autotuned(
     [
-        triton.Config({"BLOCK": 64, "MOST": 64, "MOST_OUT": 64}, num_warps=8, num_stages=2),
-        triton.Config({"BLOCK": 128, "MOST": 32, "MOST_OUT": 64}, num_warps=8, num_stages=3),
-        # terms in fixed point take registers, one address each: fewer of them a thread
-        triton.Config({"BLOCK": 64, "MOST": 32, "MOST_OUT": 64}, num_warps=8, num_stages=2),
-        triton.Config({"BLOCK": 32, "MOST": 32, "MOST_OUT": 64}, num_warps=4, num_stages=2),
+        triton.Config({"BLOCK": 64, "MAX_CHANNELS": 64, "MAX_OUT": 64}, num_warps=8, num_stages=2),
+        triton.Config({"BLOCK": 128, "MAX_CHANNELS": 32, "MAX_OUT": 64}, num_warps=8, num_stages=3),
+        # fixed-point terms need an address in registers each: fewer per thread
+        triton.Config({"BLOCK": 64, "MAX_CHANNELS": 32, "MAX_OUT": 64}, num_warps=8, num_stages=2),
+        triton.Config({"BLOCK": 32, "MAX_CHANNELS": 32, "MAX_OUT": 64}, num_warps=4, num_stages=2),
     ],
-    key=["C", "K", "size_class", "PRECISION", "WANTS_X", "WANTS_POINTS"],
+    key=["C", "K", "size_class", "PRECISION", "NEEDS_X", "NEEDS_POINTS"],
     sums=["terms"],
 )
 @triton.jit(do_not_specialize=["pixels", "size_class", *VARYING])
-def _sample_conv_backward(
+def sample_conv_backward_kernel(
     x: tl.tensor, points: tl.tensor, weight: tl.tensor, grad: tl.tensor, terms: tl.tensor, unit: tl.tensor,
-    slopes: tl.tensor, pixels: tl.tensor, K: tl.tensor, size_class: tl.tensor, C: tl.tensor, H: tl.tensor,
+    grad_points: tl.tensor, pixels: tl.tensor, K: tl.tensor, size_class: tl.tensor, C: tl.tensor, H: tl.tensor,
     W: tl.tensor, area: tl.tensor, x_image: tl.tensor, x_row: tl.tensor, x_column: tl.tensor, p_image: tl.tensor,
-    p_number: tl.tensor, p_place: tl.tensor, N: tl.constexpr, WANTS_X: tl.constexpr, WANTS_POINTS: tl.constexpr,
+    p_number: tl.tensor, p_position: tl.tensor, N: tl.constexpr, NEEDS_X: tl.constexpr, NEEDS_POINTS: tl.constexpr,
     FIXED: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr, PADDED: tl.constexpr, PADDED_OUT: tl.constexpr,
-    BLOCK: tl.constexpr, MOST: tl.constexpr, MOST_OUT: tl.constexpr,
+    BLOCK: tl.constexpr, MAX_CHANNELS: tl.constexpr, MAX_OUT: tl.constexpr,
 ) -> None:  # fmt: skip
-    """A program takes BLOCK pixels, one point and all channels: gradients of the map and of the points."""
-    CHANNELS: tl.constexpr = PADDED if PADDED < MOST else MOST
-    OUT: tl.constexpr = PADDED_OUT if PADDED_OUT < MOST_OUT else MOST_OUT
-    pixel = count_from(tl.program_id(0) // N, BLOCK, WIDE)
+    """Each program computes the gradients of the map and the points for BLOCK pixels, one point and all channels."""
+    CHANNELS: tl.constexpr = PADDED if PADDED < MAX_CHANNELS else MAX_CHANNELS
+    OUT: tl.constexpr = PADDED_OUT if PADDED_OUT < MAX_OUT else MAX_OUT
+    pixel = block_indices(tl.program_id(0) // N, BLOCK, WIDE)
     n = tl.program_id(0) % N
     inside = pixel < pixels
-    image, place = pixel // area, pixel % area
-    row, column = read_point(points, image, place, n, p_image, p_number, p_place, N, inside)
+    image, position = pixel // area, pixel % area
+    row, column = read_point(points, image, position, n, p_image, p_number, p_position, N, inside)
     top, left, fy, fx = find_cell(row, column, H, W, WIDE)
     first = image * x_image + top * x_row + left * x_column
     target = ((image * H + top) * W + left) * C
-    step = tl.load(unit)
+    scale = tl.load(unit)
     by_row, by_column = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
     for start in range(0, C, CHANNELS):
         c = start + tl.arange(0, CHANNELS)
         part = tl.zeros((BLOCK, CHANNELS), tl.float32)  # gradient of the samples
         for start_out in range(0, K, OUT):
             o = start_out + tl.arange(0, OUT)
-            given_mask = inside[:, None] & (o < K)[None, :]
-            given = tl.load(grad + pixel[:, None] * K + o[None, :], mask=given_mask, other=0.0)
+            grad_mask = inside[:, None] & (o < K)[None, :]
+            grad_out = tl.load(grad + pixel[:, None] * K + o[None, :], mask=grad_mask, other=0.0)
             at = weight + (n * K + o)[:, None] * C + c[None, :]
             taps = tl.load(at, mask=(o < K)[:, None] & (c < C)[None, :], other=0.0)
-            part = add_product(part, given, taps, PRECISION)
+            part = add_product(part, grad_out, taps, PRECISION)
         mask = inside[:, None] & (c < C)[None, :]
         at, to = x + first[:, None] + c[None, :], terms + target[:, None] + c[None, :]
-        more_row, more_column = lead_back(
-            part, at, to, step, H, W, C, x_row, x_column, fy, fx, mask, WANTS_X, WANTS_POINTS, FIXED
+        row_part, column_part = backward_samples(
+            part, at, to, scale, H, W, C, x_row, x_column, fy, fx, mask, NEEDS_X, NEEDS_POINTS, FIXED
         )
-        by_row += more_row
-        by_column += more_column
-    if WANTS_POINTS:
-        store_slopes(slopes, image, place, n, row, column, by_row, by_column, H, W, area, N, inside)
+        by_row += row_part
+        by_column += column_part
+    if NEEDS_POINTS:
+        store_point_gradients(grad_points, image, position, n, row, column, by_row, by_column, H, W, area, N, inside)
 
 
 @autotuned(
@@ -330,35 +334,35 @@ def _sample_conv_backward(
     ],
     key=["C", "K", "N", "PRECISION"],
 )
-@triton.jit(do_not_specialize=["pixels", "share", *VARYING])
-def _weight_parts(
-    x: tl.tensor, points: tl.tensor, grad: tl.tensor, parts: tl.tensor, pixels: tl.tensor, share: tl.tensor,
+@triton.jit(do_not_specialize=["pixels", "split_length", *VARYING])
+def weight_kernel(
+    x: tl.tensor, points: tl.tensor, grad: tl.tensor, parts: tl.tensor, pixels: tl.tensor, split_length: tl.tensor,
     K: tl.tensor, C: tl.tensor, H: tl.tensor, W: tl.tensor, area: tl.tensor, x_image: tl.tensor, x_row: tl.tensor,
-    x_column: tl.tensor, p_image: tl.tensor, p_number: tl.tensor, p_place: tl.tensor, N: tl.constexpr,
+    x_column: tl.tensor, p_image: tl.tensor, p_number: tl.tensor, p_position: tl.tensor, N: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, OUT: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    """A program takes `share` pixels and adds up CHANNELS x OUT gradients of one point's weights."""
+    """Each program sums the gradients of CHANNELS x OUT weights of one point over `split_length` pixels."""
     blocks, blocks_out = tl.cdiv(C, CHANNELS), tl.cdiv(K, OUT)
     tile, number = tl.program_id(0) % (N * blocks * blocks_out), tl.program_id(0) // (N * blocks * blocks_out)
     n, tile = tile // (blocks * blocks_out), tile % (blocks * blocks_out)
     c, o = tile // blocks_out * CHANNELS + tl.arange(0, CHANNELS), tile % blocks_out * OUT + tl.arange(0, OUT)
-    down, right = tl.minimum(H - 1, 1) * x_row, tl.minimum(W - 1, 1) * x_column  # a map of one row repeats it
+    down, right = tl.minimum(H - 1, 1) * x_row, tl.minimum(W - 1, 1) * x_column  # a map of one row has no row below
     if WIDE:
         number = number.to(tl.int64)
-    begin = number * share
-    end = tl.minimum(begin + share, pixels)
+    begin = number * split_length
+    end = tl.minimum(begin + split_length, pixels)
     total = tl.zeros((CHANNELS, OUT), tl.float32)
     for start in range(begin, end, BLOCK):
         pixel = start + tl.arange(0, BLOCK)
         inside = pixel < end
-        image, place = pixel // area, pixel % area
-        row, column = read_point(points, image, place, n, p_image, p_number, p_place, N, inside)
+        image, position = pixel // area, pixel % area
+        row, column = read_point(points, image, position, n, p_image, p_number, p_position, N, inside)
         top, left, fy, fx = find_cell(row, column, H, W, WIDE)
         first = image * x_image + top * x_row + left * x_column
         nw, ne, sw, se = read_corners(x + first[:, None] + c[None, :], down, right, inside[:, None] & (c < C)[None, :])
         value = interpolate(nw, ne, sw, se, fy, fx)
-        given_mask = inside[:, None] & (o < K)[None, :]
-        given = tl.load(grad + pixel[:, None] * K + o[None, :], mask=given_mask, other=0.0)
-        total = add_product(total, tl.trans(value.to(given.dtype)), given, PRECISION)
+        grad_mask = inside[:, None] & (o < K)[None, :]
+        grad_out = tl.load(grad + pixel[:, None] * K + o[None, :], mask=grad_mask, other=0.0)
+        total = add_product(total, tl.trans(value.to(grad_out.dtype)), grad_out, PRECISION)
     at = parts + ((number * N + n) * C + c)[:, None] * K + o[None, :]
     tl.store(at, total, mask=(c < C)[:, None] & (o < K)[None, :])

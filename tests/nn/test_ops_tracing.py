@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from ultralytics.nn.ops import deform_conv2d_depthwise, deform_conv3d_depthwise, rows, sample_points, window_attention
+from ultralytics.nn.ops import (
+    deform_conv2d_depthwise,
+    deform_conv3d_depthwise,
+    sample_points,
+    tracing,
+    window_attention,
+)
 
 
 @pytest.mark.parametrize(
@@ -11,14 +17,14 @@ from ultralytics.nn.ops import deform_conv2d_depthwise, deform_conv3d_depthwise,
     [(5, 2, [(0, 2), (2, 4), (4, 6)]), (4, 4, [(0, 4)]), (0, 1, [(0, 1)])],  # none would leave nothing to join
 )
 def test_chunks_cover_all(total, length, expected):
-    assert [(at.start, at.stop) for at in rows.chunks(total, length)] == expected
+    assert [(at.start, at.stop) for at in tracing.chunks(total, length)] == expected
 
 
 def test_autocast_is_off_where_there_is_one():
     with torch.autocast("cpu", torch.bfloat16):
-        with rows.without_autocast(torch.zeros(1)):
+        with tracing.without_autocast(torch.zeros(1)):
             assert not torch.is_autocast_enabled("cpu")
-        with rows.without_autocast(torch.zeros(1, device="meta")):
+        with tracing.without_autocast(torch.zeros(1, device="meta")):
             assert torch.is_autocast_enabled("cpu")
 
 

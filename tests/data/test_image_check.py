@@ -1,0 +1,62 @@
+"""The rules for image files."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_dataset import write_image
+
+from ultralytics.data.image_check import check_image
+from ultralytics.data.images import imread
+from ultralytics.data.label_parser import LabelError
+
+
+def encoded(image_format: str, size=(20, 12), **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(
+        buffer, image_format, **options
+    )
+    return buffer.getvalue()
+
+
+def test_shapes(tmp_path):
+    assert check_image(str(write_image(tmp_path / "图 a.png", 30, 40))) == (30, 40)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape"), [(1, (12, 20)), (3, (12, 20)), (5, (20, 12)), (6, (20, 12)), (8, (20, 12))]
+)
+def test_exif_orientation_as_in_the_decoder(tmp_path, orientation, shape):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded("JPEG", exif=exif))
+    assert check_image(str(path)) == imread(path).shape[:2] == shape
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"not an image", "cannot be read"),
+        (b"", "cannot be read"),
+        (encoded("JPEG")[:-100], "cannot be read"),
+        (encoded("GIF"), "format gif"),
+        (encoded("PNG", (9, 50)), "only 9x50 pixels"),
+    ],
+)
+def test_bad_images(tmp_path, raw, message):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(raw)
+    with pytest.raises(LabelError, match=message):
+        check_image(str(path))
+    assert path.read_bytes() == raw
+
+
+def test_bytes_after_a_jpegs_end_do_no_harm_and_stay(tmp_path):
+    """8.3.0 rewrites such a file, in the user's dataset."""
+    path = tmp_path / "a.jpg"
+    raw = encoded("JPEG") + b"camera maker's notes"
+    path.write_bytes(raw)
+    assert check_image(str(path)) == (12, 20)
+    assert path.read_bytes() == raw

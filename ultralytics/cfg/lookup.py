@@ -1,0 +1,63 @@
+"""Finding model and dataset files, and the folders where the data of a dataset file is."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from ultralytics.utils import ROOT
+from ultralytics.utils.files import find_file
+from ultralytics.utils.settings import settings
+
+MODELS_DIR = ROOT / "cfg" / "models"  # model files of the package
+DATASETS_DIR = ROOT / "cfg" / "datasets"  # dataset files of the package
+_SCALE_LETTER = re.compile(r"(yolov?\d+)[nslmx]")
+_P6_NAME = re.compile(r"(yolov[58])[nslmx]6(?=\.\w+$)")  # yolov8x6.yaml is the older name of yolov8x-p6.yaml
+
+
+def find_model_yaml(name: str | Path) -> Path:
+    """The model file for a name such as yolo11n.yaml: as given, else without its scale letter, else the package's own.
+
+    Raises:
+        FileNotFoundError: there is none; the text lists the folders searched and similar names.
+    """
+    _expect_yaml(name, "model file")
+    path = Path(name).expanduser()
+    unscaled = path.with_name(_SCALE_LETTER.sub(r"\1", _P6_NAME.sub(r"\1-p6", path.name), count=1))
+    for candidate in (path, unscaled):
+        if candidate.is_file():
+            return candidate
+    with contextlib.suppress(FileNotFoundError):
+        return find_file(unscaled, [MODELS_DIR])
+    return find_file(path, [MODELS_DIR], "model file")
+
+
+def find_data_yaml(name: str | Path) -> Path:
+    """The dataset file `name` as given, else among the package's own.
+
+    Raises:
+        FileNotFoundError: there is none; the text lists the folders searched and similar names.
+    """
+    _expect_yaml(name, "dataset file")
+    return find_file(name, [DATASETS_DIR], "dataset file")
+
+
+def data_root(yaml_file: str | Path, path: str | Path | None) -> list[Path]:
+    """Candidate folders for the data of a dataset file, in order of preference; the first that exists is used.
+
+    A relative `path` (or none) is relative to the folder of the dataset file. For the dataset files of the package it
+    is relative to the datasets_dir of the settings, then to the current folder: nobody stores data in the package.
+    """
+    yaml_file = Path(yaml_file).resolve()
+    path = Path(path or "").expanduser()
+    if path.is_absolute() or DATASETS_DIR not in yaml_file.parents:
+        return [(yaml_file.parent / path).resolve()]
+    return [(Path(settings["datasets_dir"]).expanduser() / path).resolve(), path.resolve()]
+
+
+def _expect_yaml(name: str | Path, description: str) -> None:
+    if Path(name).suffix.lower() not in (".yaml", ".yml") and not Path(name).is_dir():
+        raise FileNotFoundError(
+            f"'{name}' is not a {description}: expected a name that ends in .yaml, such as '{Path(name).name}.yaml'"
+        )

@@ -1,0 +1,69 @@
+"""Dataset file and dataset of a detection run, as training and validation make them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ultralytics.data.dataset import YOLODataset
+from ultralytics.data.dataset_config import check_det_dataset, label_schema
+from ultralytics.engine.protocols import ImagePath, Settings
+from ultralytics.tasks import get_task
+
+
+def load_dataset_config(
+    file: str | None, splits: Sequence[Sequence[str]], purpose: str, task: str = "detect"
+) -> dict[str, Any]:
+    """Description of the dataset in `file`.
+
+    Args:
+        file: the option `data`.
+        splits: of each group of splits the file must have one.
+        purpose: what needs the data, for the error.
+        task: whose labels the dataset has.
+
+    Raises:
+        ValueError: no file is set, or a split is missing.
+    """
+    if not file:
+        raise ValueError(f"{purpose} needs data: use data=coco128.yaml, or a dataset file of your own")
+    data: dict[str, Any] = check_det_dataset(file, schema=get_task(task).labels)
+    for group in splits:
+        if not any(data.get(split) for split in group):
+            raise ValueError(
+                f"{data['yaml_file']}: '{group[0]}' is missing; set it to the folder of the {group[0]} images, "
+                "or choose another split"
+            )
+    return data
+
+
+def build_yolo_dataset(
+    args: Settings, img_path: ImagePath, batch: int, data: dict[str, Any], *, train: bool, stride: int
+) -> YOLODataset:
+    """Dataset of one split.
+
+    Args:
+        args: settings of the run.
+        img_path: images of the split.
+        batch: images per batch; rectangular batches are groups of this size.
+        data: description of the dataset.
+        train: with augmentation; without it the images are letterboxed.
+        stride: batch shapes are multiples of it, pixels.
+    """
+    return YOLODataset(
+        img_path,
+        data=data,
+        imgsz=args.imgsz,
+        batch_size=batch,
+        augment=train,
+        hyp=args,
+        rect=bool(args.rect) if train else bool(args.rect) or args.mode == "train",
+        stride=stride,
+        pad=0.0 if train else 0.5,
+        single_cls=bool(args.single_cls),
+        classes=args.classes,
+        fraction=args.fraction if train else 1.0,
+        cache=args.cache,
+        prefix="train: " if train else "val: ",
+        schema=label_schema(get_task(args.task).labels, data),
+    )

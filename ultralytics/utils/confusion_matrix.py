@@ -1,0 +1,71 @@
+"""The confusion matrix of a detector."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from ultralytics.utils.iou import box_iou
+
+_DEFAULT_CONF = 0.25
+_VALIDATION_CONF = 0.001  # validation's threshold for average precision, replaced by _DEFAULT_CONF here
+
+
+class ConfusionMatrix:
+    """Counts of predicted (row) against true (column) classes; the last row and column are the background.
+
+    Attributes:
+        matrix: (nc + 1, nc + 1) counts.
+        nc: number of classes.
+        conf: confidence threshold; detections must be above it.
+        iou_thres: IoU threshold; matches must be above it.
+    """
+
+    def __init__(self, nc: int, conf: float | None = _DEFAULT_CONF, iou_thres: float = 0.45) -> None:
+        self.nc = nc
+        self.conf = _DEFAULT_CONF if conf is None or conf == _VALIDATION_CONF else conf
+        self.iou_thres = iou_thres
+        self.matrix = np.zeros((nc + 1, nc + 1))
+
+    def process_batch(self, detections: Tensor | None, gt_bboxes: Tensor, gt_cls: Tensor) -> None:
+        """Add the detections of one image.
+
+        Call it for images without instances or detections, too: everything that is not matched is counted against the
+        background, whereas 8.3.0 omits the false positives of images without a match.
+
+        Args:
+            detections: (n, 6) corners, confidence, class; None for none.
+            gt_bboxes: (m, 4) corners.
+            gt_cls: (m,) classes.
+        """
+        true = gt_cls.cpu().numpy().astype(int)
+        if detections is None:
+            detections = gt_bboxes.new_zeros((0, 6))
+        detections = detections[detections[:, 4] > self.conf]
+        predicted = detections[:, 5].cpu().numpy().astype(int)
+        gt, det = self._matches(box_iou(gt_bboxes, detections[:, :4]).cpu().numpy())
+        missed, unmatched = np.delete(true, gt), np.delete(predicted, det)
+        background = self.nc
+        rows = np.concatenate((predicted[det], np.full(len(missed), background), unmatched))
+        columns = np.concatenate((true[gt], missed, np.full(len(unmatched), background)))
+        np.add.at(self.matrix, (rows, columns), 1)
+
+    def tp_fp(self) -> tuple[np.ndarray, np.ndarray]:
+        """True positives (nc,) and false positives (nc,) of each class, without the background."""
+        correct = self.matrix.diagonal()[: self.nc]
+        return correct.copy(), self.matrix.sum(1)[: self.nc] - correct
+
+    def _matches(self, iou: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of matched instances and detections; `iou` is (m, n), classes are not compared.
+
+        Each detection selects the instance with the highest IoU, each instance the best detection that selected it.
+        """
+        m, n = iou.shape
+        if not (m and n):
+            return np.zeros(0, int), np.zeros(0, int)
+        choice = iou.argmax(0)
+        best = iou[choice, np.arange(n)]
+        candidates = np.flatnonzero(best > self.iou_thres)
+        candidates = candidates[np.argsort(-best[candidates], kind="stable")]
+        gt, first = np.unique(choice[candidates], return_index=True)
+        return gt, candidates[first]
