@@ -1,4 +1,4 @@
-"""Types that the training and validation loops share: settings, predictions, and what loaders and datasets must offer."""
+"""Types that the training and validation loops share: settings, predictions, and what loaders must offer."""
 
 from __future__ import annotations
 
