@@ -93,6 +93,13 @@ def test_names_of_the_data_are_in_the_checkpoint(trained, tmp_path):
         assert all(torch.equal(value, state[key]) for key, value in trained.model.state_dict().items())
 
 
+def test_the_network_in_training_has_the_validation_transform(trained, data):
+    image = Image.open(Path(data) / "val" / "red" / "0.png")
+    validation = trained.trainer.test_loader.dataset.transform(image)
+    for network in (trained.trainer.model, trained.trainer.ema.ema):
+        assert torch.equal(network.transforms(image), validation)
+
+
 def test_metrics_json_has_figures_per_class(trained):
     content = read_metrics(trained.trainer.save_dir)
     assert (content["task"], content["images"], content["instances"]) == ("classify", 12, 12)

@@ -282,7 +282,13 @@ def _by_class(images: Sequence[LabeledImage]) -> list[list[LabeledImage]]:
 
 
 def _class_names(folder: Path) -> dict[int, str]:
-    return dict(enumerate(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))))
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if {"images", "labels"} <= set(names):
+        raise DatasetError(
+            f"{folder}: the folders 'images' and 'labels' belong to a dataset with label files; classification needs a "
+            "folder for each class"
+        )
+    return dict(enumerate(names))
 
 
 def _first_folder(root: Path, names: Sequence[str]) -> Path | None:

@@ -124,7 +124,7 @@ class ClassificationModel(BaseModel):
     """YOLO for classification of whole images; arguments as of DetectionModel.
 
     Attributes:
-        transforms: set by training, as in 8.3.0: the transform of validation images, which 8.3.0's predictor reads.
+        transforms: set in training, as in 8.3.0: from an RGB PIL image to the input (3, H, W) of validation.
 
     Raises:
         ModelFileError: neither the file nor `nc` says how many classes there are.

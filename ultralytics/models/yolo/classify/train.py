@@ -109,7 +109,7 @@ class ClassificationTrainer(BaseTrainer):
     ) -> EpochLoader:
         dataset = self.build_dataset(dataset_path, mode)
         if mode != "train" and self.model is not None and not self.args.letterbox:
-            # 8.3.0's predictor uses it; the module of the letterbox does not exist there
+            # it is in the checkpoints of a running training, and 8.3.0 cannot read the letterbox
             cast(ClassificationModel, unwrap(self.model)).transforms = dataset.transform
         return make_loader(dataset, self.args, self.device, batch_size, shuffle=mode == "train", rank=rank)
 
