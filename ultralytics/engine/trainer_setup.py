@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
+from ultralytics.cfg import check_imgsz, get_cfg, make_save_dir
 from ultralytics.engine import optimizer as optimizers
 from ultralytics.engine import resume
 from ultralytics.engine.callbacks import Callback
@@ -79,7 +79,7 @@ class TrainerSetup(TrainerInterface):
             # beside the weights, not where the run once was: folders get moved
             record = RunDir(self.resumed.path.resolve().parent.parent, self.resumed.content["train_results"])
         else:
-            record = RunDir(dist.on_main_process(lambda: Path(get_save_dir(self.args))))
+            record = RunDir(dist.on_main_process(lambda: make_save_dir(self.args)))
         self.save_dir, self.wdir = record.save_dir, record.weights
         self.last, self.best, self.csv = record.last, record.best, record.csv
         self.args.name, self.args.save_dir = record.save_dir.name, str(record.save_dir)
