@@ -26,7 +26,7 @@ from ultralytics.cfg.options import (
     option,
     parse_option,
 )
-from ultralytics.cfg.save_dir import get_save_dir
+from ultralytics.cfg.save_dir import get_save_dir, make_save_dir
 from ultralytics.tasks import OFFICIAL_TASKS as TASKS
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "get_save_dir",
     "join_assignments",
     "load_cfg_file",
+    "make_save_dir",
     "option",
     "parse_option",
     "parse_words",

@@ -53,7 +53,8 @@ def load_cfg_file(path: str | Path) -> dict[str, Any]:
     Raises:
         OptionError: as `get_cfg`, prefixed by the name of the file.
     """
-    content = yaml_load(find_file(path, [], "file of options (cfg=)"))
+    texts = [key for key, one in all_options().items() if one.is_text]
+    content = yaml_load(find_file(path, [], "file of options (cfg=)"), texts)
     try:
         named = _current_names(content)
         return {key: check_option(key, value) for key, value in named.items() if key not in ("cfg", "save_dir")}

@@ -271,12 +271,13 @@ class YOLO:
 
     def _train_args(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Settings of a training: those of `cfg=file` or of earlier calls, then those of this call."""
+        if kwargs.get("resume"):  # the run has settings of its own: only what is given here may replace them
+            resume = self.ckpt_path if kwargs["resume"] is True and self.ckpt_path else kwargs["resume"]
+            moved = {key: self.overrides[key] for key in ("device",) if key in self.overrides}
+            return {**moved, **kwargs, "model": self.overrides["model"], "resume": resume, "mode": "train"}
         cfg = kwargs.pop("cfg", None)
         base = self.overrides if cfg is None else load_cfg_file(cfg)
-        args = {**base, "model": self.overrides["model"], "task": self.task, **kwargs, "mode": "train"}
-        if args.get("resume") is True and self.ckpt_path:
-            args["resume"] = self.ckpt_path
-        return args
+        return {**base, "model": self.overrides["model"], "task": self.task, **kwargs, "mode": "train"}
 
     def _pretrained_weights(self, args: dict[str, Any]) -> BaseModel | None:
         """The network that `pretrained=file` names; the option in `args` becomes the path of the file."""
