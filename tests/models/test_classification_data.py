@@ -132,7 +132,7 @@ def test_data_of_another_task(model_file, tiny_model, tiny_data, tmp_path):
     with pytest.raises(DatasetError, match="classification takes a folder"):
         YOLO(model_file).train(data=str(tiny_data), epochs=1, project=str(tmp_path / "runs"), **COMMON)
     for folder in (tiny_data.parent, tiny_data.parent / "images"):
-        with pytest.raises(DatasetError, match="images' and 'labels' belong to|no image in the folders|no class"):
+        with pytest.raises(DatasetError, match=r"images' and 'labels' belong to|no image in the folders|no class"):
             YOLO(model_file).train(data=str(folder), epochs=1, project=str(tmp_path / "runs"), **COMMON)
     data = write_dataset(tmp_path / "data", train=every_class(1), val=every_class(1))
     with pytest.raises((ValueError, FileNotFoundError), match="is a folder"):
