@@ -70,6 +70,19 @@ def test_a_missing_class_folder_does_not_shift_the_classes(knows_colors, tmp_pat
     assert per_class == {"red": (2, ones), "green": (2, ones), "blue": (0, {})}
 
 
+def test_weights_of_a_class_are_transferred_by_name(knows_colors, tmp_path):
+    """Training on blue and red continues with the rows of these classes."""
+    rows = knows_colors.model.model[-1].linear.weight.detach().clone()  # red, green, blue
+    data = write_dataset(tmp_path / "data", train={"blue": 4, "red": 4}, val={"blue": 1, "red": 1})
+    knows_colors.save(tmp_path / "colors.pt")
+    transferred = []
+    yolo = YOLO(tmp_path / "colors.pt")
+    yolo.add_callback("on_train_start", lambda t: transferred.append(t.model.model[-1].linear.weight.detach().clone()))
+    yolo.train(data=data, epochs=1, project=str(tmp_path / "runs"), **COMMON)
+    assert yolo.names == {0: "blue", 1: "red"}
+    assert torch.equal(transferred[0], rows[[2, 0]])
+
+
 def test_a_class_map_needs_every_class():
     network = {0: "cat", 1: "dog", 2: "bird"}
     assert class_map({0: "bird", 1: "cat"}, network, "data").tolist() == [2, 0]
