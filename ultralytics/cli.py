@@ -33,6 +33,7 @@ from ultralytics.cfg.value_types import parse_literal
 from ultralytics.tasks import OFFICIAL_TASKS, TASKS, get_task
 from ultralytics.utils import ROOT
 from ultralytics.utils.checks import system_report
+from ultralytics.utils.printable import printable
 from ultralytics.utils.settings import DEFAULTS, settings
 from ultralytics.version import __version__
 
@@ -112,7 +113,7 @@ def _report(e: Exception) -> int:
     if os.environ.get(_DEBUG, "").lower() not in ("", "0", "false"):
         traceback.print_exception(e)
         return 2 if _is_user_error(e) else 1
-    text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
+    text = printable(str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e))
     if _is_user_error(e):
         print(f"yolo: {text}", file=sys.stderr)
         return 2

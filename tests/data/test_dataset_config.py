@@ -111,7 +111,8 @@ def test_missing_key(tmp_path):
     file = tmp_path / "d.yaml"
     file.write_text("val: images\nnames: [a]\n")
     with pytest.raises(DatasetError, match="no 'train:' line"):
-        check_det_dataset(file)
+        check_det_dataset(file, splits=("train", "val"))
+    assert check_det_dataset(file, splits=())["train"] is None
 
 
 def test_missing_images_name_place_and_remedy_and_run_nothing(toy, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -14,6 +15,7 @@ from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models.yolo.detect import DetectionPredictor, DetectionValidator
+from ultralytics.utils.files import yaml_load
 
 
 @pytest.fixture
@@ -144,3 +146,76 @@ def test_every_frame_of_a_video_is_visualized(tiny_model, options, tmp_path):
     video.release()
     list(YOLO(tiny_model).predict(tmp_path / "v.avi", visualize=True, stream=True, **options))
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["v_1", "v_2", "v_3"]
+
+
+@pytest.fixture
+def gbk(tmp_path):
+    """Make names from GBK bytes, as unpacked on Linux from an archive of a Chinese Windows."""
+
+    def name(text: str) -> str:
+        return os.fsdecode(text.encode("gbk"))
+
+    try:
+        (tmp_path / name("广州")).mkdir()
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    return name
+
+
+def test_names_that_are_not_utf_8(tiny_model, options, tmp_path, gbk, capfd):
+    """They end neither in a crash of OpenCV nor in a UnicodeEncodeError, and are readable in all texts."""
+    root = tmp_path / gbk("广州")
+    for split in ("train", "val"):
+        for folder in ("images", "labels"):
+            (root / folder / split).mkdir(parents=True)
+        for i in range(4):
+            pixels = cv2.imencode(".png", np.full((64, 64, 3), 50 * i, np.uint8))[1]
+            (root / "images" / split / f"{gbk('马')}{i}.png").write_bytes(pixels.tobytes())
+            (root / "labels" / split / f"{gbk('马')}{i}.txt").write_text("0 .5 .5 .5 .5\n1 .3 .3 .2 .2\n")
+    data = root / "data.yaml"
+    data.write_text("train: images/train\nval: images/val\nnames: [a, 狗]\n", encoding="utf-8")
+    more = {**options, "verbose": True, "project": str(root / "runs"), "conf": 1e-6, "max_det": 3, "exist_ok": True}
+
+    model = YOLO(tiny_model)
+    model.train(data=str(data), epochs=1, batch=4, **{key: more[key] for key in more if key not in ("conf", "max_det")})
+    run = root / "runs" / "run"
+    assert yaml_load(run / "args.yaml")["data"] == str(tmp_path / "广州" / "data.yaml")
+    assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["settings"]["data"].endswith("广州/data.yaml")
+    YOLO(run / "weights" / "last.pt").save(run / "x.safetensors")
+
+    YOLO(run / "x.safetensors").val(data=str(data), save_json=True, save_txt=True, **more)
+    rows = json.loads((run / "predictions.json").read_text(encoding="utf-8"))
+    assert {row["image_id"] for row in rows} == {"马0", "马1", "马2", "马3"}
+    assert "马0.png" in (run / "instances.json").read_text(encoding="utf-8")
+    assert (run / "labels" / f"{gbk('马')}0.txt").is_file(), (
+        "beside each other, image and label file have the same name"
+    )
+
+    files = {"save": True, "save_txt": True, "save_crop": True, "visualize": True}
+    results = model.predict(root / "images" / "val", **files, **more)
+    assert len(results) == 4
+    assert {f"{gbk('马')}{i}.png" for i in range(4)} <= {path.name for path in run.iterdir()}
+    assert "广州/images/val/马0.png" in capfd.readouterr().out
+
+
+def test_videos_whose_names_are_not_utf_8(tiny_model, options, tmp_path, gbk):
+    path = tmp_path / gbk("广州") / f"{gbk('视频')}.avi"
+    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
+    for i in range(3):
+        video.write(np.full((64, 64, 3), 50 * i, np.uint8))
+    video.release()
+    (tmp_path / "v.avi").rename(path)
+    options["project"] = str(path.parent / "runs")
+    assert len(list(YOLO(tiny_model).predict(path, save=True, stream=True, **options))) == 3
+    assert (
+        cv2.VideoCapture(str(_linked(path.parent / "runs", tmp_path) / "run" / "视频.avi")).get(
+            cv2.CAP_PROP_FRAME_COUNT
+        )
+        == 3
+    )
+
+
+def _linked(folder, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    return link

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ultralytics.engine.results import write_label_file
 from ultralytics.utils.files import (
     YamlError,
     atomic_write,
@@ -18,6 +19,7 @@ from ultralytics.utils.files import (
     yaml_load,
     yaml_save,
 )
+from ultralytics.utils.image_files import write_image
 
 
 @pytest.mark.parametrize(
@@ -238,3 +240,15 @@ def test_find_file(tmp_path, monkeypatch):
         assert part in str(e.value)
     with pytest.raises(FileNotFoundError, match=r"is a folder, not a recipe; did you mean '.*a\.yaml'"):
         find_file(second, folders, "recipe")
+
+
+def test_files_written_by_the_thousand_do_not_wait_for_the_disk(tmp_path, monkeypatch):
+    """A label file took 50 times as long as its writing."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_label_file(tmp_path / "a.txt", ["0 0.5 0.5 0.1 0.1"])
+    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    assert (synced, (tmp_path / "a.txt").read_text()) == ([], "0 0.5 0.5 0.1 0.1\n")
+    with atomic_write(tmp_path / "last.pt") as f:
+        f.write(b"weights")
+    assert len(synced) == 1

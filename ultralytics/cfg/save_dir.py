@@ -27,8 +27,9 @@ def make_save_dir(args: SimpleNamespace) -> Path:
 
 def _unnumbered(args: SimpleNamespace) -> Path:
     if save_dir := getattr(args, "save_dir", None):
-        return Path(save_dir)
+        return Path(save_dir).expanduser()
     project = Path(args.project) if args.project else Path(settings["runs_dir"]) / args.task
+    project = project.expanduser()
     name = args.name or args.mode
     if name == "model" and args.model:
         name = Path(str(args.model)).name.split(".")[0]

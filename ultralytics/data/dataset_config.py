@@ -15,6 +15,7 @@ from ultralytics.cfg import data_root, find_data_yaml
 from ultralytics.tasks import LabelSchema
 from ultralytics.utils import LOGGER
 from ultralytics.utils.files import yaml_load
+from ultralytics.utils.printable import printable
 
 SPLITS = ("train", "val", "test", "minival")
 TEXT_KEYS = ("names", "path", *SPLITS, "validation")  # text as written: `no` is a class and 2024_01 a folder
@@ -38,7 +39,8 @@ def check_det_dataset(
     Args:
         dataset: path or bare name of a YAML file, or its content; a mapping's relative `path` counts from the current
             folder unless it holds `yaml_file`.
-        splits: splits whose folders and lists must exist if the file names them.
+        splits: splits that the file must name (with nothing after the colon: none), and whose folders and lists must
+            then exist.
         schema: of the task's labels; "keypoints" needs a `kpt_shape` line.
 
     Returns:
@@ -49,7 +51,7 @@ def check_det_dataset(
 
     Raises:
         DatasetNotFoundError: there is no such file, or a split of `splits` is missing on the disk.
-        DatasetError: `train` or `val` is missing, `names` and `nc` disagree, or a value is
+        DatasetError: one of `splits` has no line, `names` and `nc` disagree, or a value is
             not valid.
     """
     data, yaml_file = _read(dataset)
@@ -57,7 +59,7 @@ def check_det_dataset(
     if "validation" in data and "val" not in data:
         LOGGER.warning("%s: 'validation' is read as 'val'", where)
         data["val"] = data.pop("validation")
-    for key in ("train", "val"):
+    for key in splits:
         if key not in data:
             raise DatasetError(
                 f"{where}: there is no '{key}:' line. Give the folder of its images, or leave its value empty."
@@ -205,7 +207,7 @@ def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
 def _name(name: object, number: int, where: str) -> str:
     if name is None or isinstance(name, (list, tuple, Mapping)) or not str(name).strip():
         raise DatasetError(f"{where}: the name of class {number} is {name!r}, but must be text.")
-    return str(name)
+    return printable(str(name))
 
 
 def _roots(path: Any, yaml_file: Path | None) -> list[Path]:

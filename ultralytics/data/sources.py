@@ -14,6 +14,7 @@ from ultralytics.data.source_batch import Frame, Source, SourceBatch
 from ultralytics.data.source_entries import SourceEntry, is_tensor, list_entries, live_addresses
 from ultralytics.data.streams import DEFAULT_FPS, LiveStreams
 from ultralytics.utils import LOGGER
+from ultralytics.utils.printable import unicode_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +116,8 @@ class FileSource:
                 yield _Sample(entry.path, image, f"image {i + 1}/{total} {entry.path}: ", None)
 
     def _frames(self, path: str, info: str) -> Iterator[_Sample]:
-        video = cv2.VideoCapture(path)
+        with unicode_path(path) as readable:
+            video = cv2.VideoCapture(readable)
         try:
             total = max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 0) // self.vid_stride
             fps = (video.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS) / self.vid_stride

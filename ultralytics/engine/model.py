@@ -60,8 +60,8 @@ class YOLO:
         self.overrides: dict[str, Any] = {}
         self._pending = PendingWeights()
         self._has_weights = False  # False while the weights are the random ones of a model file
-        name = str(model).strip()
-        if Path(name).suffix in (".yaml", ".yml"):
+        name = str(model) if Path(model).is_file() else str(model).strip()
+        if Path(name).suffix.lower() in (".yaml", ".yml"):
             self._build_network(name, task, verbose)
         else:
             self._load_checkpoint(name)
@@ -223,6 +223,10 @@ class YOLO:
         self.model.to(target)
         self.overrides["device"] = str(target)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled or copied: the network and its settings, without the processes and files of a training."""
+        return {**vars(self), "trainer": None}
 
     def __repr__(self) -> str:
         return f"YOLO({self.overrides['model']!r}, task={self.task!r}, classes={len(self.names)})"

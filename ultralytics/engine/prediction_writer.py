@@ -13,6 +13,7 @@ from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.results import Results
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.plotting import write_image
+from ultralytics.utils.printable import unicode_path
 
 WRITABLE = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})  # other images are written as .jpg
 VIDEO_SUFFIX, VIDEO_CODE = (".mp4", "mp4v") if sys.platform == "darwin" else (".avi", "MJPG")
@@ -83,7 +84,8 @@ class PredictionWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{stem}{VIDEO_SUFFIX}"
         code = cv2.VideoWriter.fourcc(*VIDEO_CODE)
-        video = cv2.VideoWriter(str(file), code, fps, (drawn.shape[1], drawn.shape[0]))
+        with unicode_path(file) as writable:
+            video = cv2.VideoWriter(writable, code, fps, (drawn.shape[1], drawn.shape[0]))
         if not video.isOpened():
             raise OSError(f"{file}: OpenCV cannot write this video ({VIDEO_CODE}); use save=False")
         return video

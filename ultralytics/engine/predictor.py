@@ -233,6 +233,7 @@ class BasePredictor:
         """Predict `source` batch by batch. Source and network are checked at once, not with the first result."""
         if model is not None or self.model is None:
             self.setup_model(model if model is not None else self.args.model)
+        self._check_embed()
         self.setup_source(source if source is not None else self.args.source)
         return self._run()
 
@@ -262,6 +263,10 @@ class BasePredictor:
                 "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
             )
         self.dataset = load_source(source, self.args.vid_stride, self.args.batch, bool(self.args.stream_buffer))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: options and results, without the copy of the network and open files."""
+        return {**vars(self), "model": None, "_writer": None, "_timers": {}}
 
     def add_callback(self, event: str, func: Callable[[Any], None]) -> None:
         """Call `func` with this object whenever `event` fires."""
@@ -306,6 +311,16 @@ class BasePredictor:
         self.run_callbacks("on_predict_end")
         if self.args.verbose and self.seen:
             self._log_summary(shape)
+
+    def _check_embed(self) -> None:
+        """Refuse numbers in `embed` that are not those of layers whose output is a map."""
+        layers = len(getattr(self.model, "model", ()))
+        wrong = [index for index in self.args.embed or () if not 0 <= index < layers - 1]
+        if wrong:
+            raise ValueError(
+                f"embed={self.args.embed}: {wrong[0]} is not a layer with a feature map; this network has the layers 0 "
+                f"to {layers - 2} below its head"
+            )
 
     def _make_save_dir(self) -> None:
         """Make the run's folder under a name that no other process has taken; later runs of this object use it too."""

@@ -98,7 +98,7 @@ class TrainerSetup(TrainerInterface):
             self.model = self.get_model(cfg=self.resumed.network.yaml, weights=self.resumed.network)
             return
         weights, cfg = None, self.args.model
-        if str(cfg).endswith((".pt", ".pth", ".safetensors")):
+        if str(cfg).lower().endswith((".pt", ".pth", ".safetensors")):
             weights = load_network(cfg)
             cfg = weights.yaml
         elif isinstance(self.args.pretrained, str | Path):

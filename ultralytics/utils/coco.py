@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ultralytics.utils.files import atomic_write
+from ultralytics.utils.printable import printable
 
 # names of the twelve metrics of COCOeval, in its order
 METRICS: tuple[str, ...] = ("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge", "AR1", "AR10", "AR100")
@@ -32,7 +33,7 @@ class CocoError(ValueError):
 
 def image_id(file: str | Path) -> int | str:
     """The COCO id of an image: its file name without suffix, as an integer if it is one."""
-    stem = Path(file).stem
+    stem = printable(Path(file).stem)
     return int(stem) if stem.isdecimal() else stem
 
 
@@ -53,7 +54,9 @@ class GroundTruth:
     def image_id(self, file: str | Path) -> int | str:
         """The id of an image of the dataset: that of its name, or with a number if another image has it (`a_2`)."""
         if str(file) not in self._ids:
-            names: Iterable[int | str] = chain([image_id(file)], (f"{Path(file).stem}_{n}" for n in count(2)))
+            names: Iterable[int | str] = chain(
+                [image_id(file)], (f"{printable(Path(file).stem)}_{n}" for n in count(2))
+            )
             id_ = next(name for name in names if name not in self._taken)
             self._ids[str(file)] = id_
             self._taken.add(id_)
@@ -62,7 +65,7 @@ class GroundTruth:
     def add(self, file: str | Path, shape: Sequence[int], boxes: np.ndarray, classes: np.ndarray) -> None:
         """Add an image of `shape` (height, width) with boxes (m, 4), corners in pixels, and classes (m,)."""
         id_, (height, width) = self.image_id(file), map(int, shape[:2])
-        self._images.append({"id": id_, "file_name": Path(file).name, "height": height, "width": width})
+        self._images.append({"id": id_, "file_name": printable(Path(file).name), "height": height, "width": width})
         for (x1, y1, x2, y2), c in zip(boxes.tolist(), classes.tolist(), strict=True):
             box = [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)]
             self._annotations.append(

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from ultralytics.utils.printable import printable
 from ultralytics.utils.suggest import did_you_mean
 from ultralytics.utils.text_files import read_text
 
@@ -85,7 +86,7 @@ def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object
 
 
 @contextmanager
-def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic_write(path: str | Path, mode: str = "wb", durable: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file next to `path` for writing and rename it to `path` at the end of the block.
 
     At any time `path` has either the old or the complete new content; after an exception the old one.
@@ -93,6 +94,8 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     Args:
         path: the target; missing folders are created, symbolic links are followed.
         mode: "wb", or "w" for UTF-8 text.
+        durable: also survive a power failure, for which the disk must finish writing; this takes longer than all the
+            rest, so that files which a run writes by the thousand do without.
     """
     target = Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +104,9 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     try:
         with temporary.open(mode.replace("w", "x"), **options) as f:
             yield f
-            f.flush()
-            os.fsync(f.fileno())
+            if durable:
+                f.flush()
+                os.fsync(f.fileno())
         temporary.replace(target)
     except OSError as e:
         e.filename = e.filename or str(target)  # the error of a full disk does not name a file
@@ -317,7 +321,9 @@ def _yaml_classes() -> tuple[type, type]:
 def _plain(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float, str)):
         # PyYAML does not write subclasses such as numpy.float64 and string enums as numbers and strings
-        for base in (bool, int, float, str):
+        if isinstance(value, str):
+            return printable(str(value))
+        for base in (bool, int, float):
             if isinstance(value, base):
                 return value if type(value) is base else base(value)
         return None
@@ -327,7 +333,7 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy and torch
         return _plain(value.tolist())
-    return str(value)
+    return printable(str(value))
 
 
 def _short(value: object) -> str:

@@ -58,7 +58,7 @@ def save_checkpoint(path: str | Path, network: nn.Module, *, finished: bool, **c
         ValueError: a .safetensors file of an unfinished training.
     """
     plain = cast(BaseModel, unwrap(network))
-    if Path(path).suffix == safetensors_file.SUFFIX:
+    if Path(path).suffix.lower() == safetensors_file.SUFFIX:
         _save_safetensors(path, plain, finished, content)
         return
     half = _picklable_copy(plain).half()

@@ -27,14 +27,16 @@ def load_dataset_config(
     """
     if not file:
         raise ValueError(f"{purpose} needs data: use data=coco128.yaml, or a dataset file of your own")
-    data: dict[str, Any] = check_det_dataset(file, schema=get_task(task).labels)
-    for group in splits:
-        if not any(data.get(split) for split in group):
+    labels = get_task(task).labels
+    data: dict[str, Any] = check_det_dataset(file, splits=(), schema=labels)
+    used = [next((split for split in group if data.get(split)), "") for group in splits]
+    for group, split in zip(splits, used, strict=True):
+        if not split:
             raise ValueError(
                 f"{data['yaml_file']}: '{group[0]}' is missing; set it to the folder of the {group[0]} images, "
                 "or choose another split"
             )
-    return data
+    return check_det_dataset(file, splits=used, schema=labels)  # these must exist, the others need not
 
 
 def build_yolo_dataset(
