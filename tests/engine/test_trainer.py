@@ -305,3 +305,51 @@ def test_a_last_batch_with_one_value_per_channel_is_named(tiny_data, tmp_path):
     args = {"data": str(tiny_data), "epochs": 1, "imgsz": 32, "batch": 11, "workers": 0, "device": "cpu"}  # 12 images
     with pytest.raises(ValueError, match=r"BatchNorm.*use imgsz=64 or another batch"):
         YOLO("yolo11n.yaml").train(**args, plots=False, project=str(tmp_path))
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("no train folder", "train"),
+        ("empty train folder", "no images"),
+        ("empty val folder", "no images"),
+        ("fraction", "fraction"),
+        ("unreadable images", "usable"),
+        ("callback", "mine"),
+        ("freeze", "freeze"),
+        ("batch", "BatchNorm"),
+    ],
+)
+def test_mistakes_in_the_data_leave_no_folder(tiny_model, tiny_data, tmp_path, mistake, message):
+    root = shutil.copytree(tiny_data.parent, tmp_path / "data")
+    options, yolo = {}, YOLO(str(tiny_model))
+    if mistake == "no train folder":
+        shutil.rmtree(root / "images" / "train")
+    elif mistake.startswith("empty"):
+        for image in (root / "images" / mistake.split()[1]).iterdir():
+            image.unlink()
+    elif mistake == "unreadable images":
+        for image in (root / "images" / "train").iterdir():
+            image.write_bytes(b"no image")
+    elif mistake == "callback":
+
+        def refuse(trainer):
+            raise ValueError("mine")
+
+        yolo.add_callback("on_pretrain_routine_end", refuse)
+    else:
+        options = {"fraction": {"fraction": 0}, "freeze": {"freeze": 99}, "batch": {"batch": 11, "imgsz": 32}}[mistake]
+    args = {"epochs": 1, "imgsz": 64, "workers": 0, "device": "cpu", "project": str(tmp_path / "runs")} | options
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        yolo.train(data=str(root / "data.yaml"), **args)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_failed_start_keeps_what_was_in_the_folder(tiny_model, tiny_data, tmp_path):
+    kept = tmp_path / "runs" / "train" / "weights" / "last.pt"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"an earlier run")
+    args = {"epochs": 1, "workers": 0, "device": "cpu", "project": str(tmp_path / "runs"), "exist_ok": True}
+    with pytest.raises(ValueError, match="BatchNorm"):
+        YOLO(str(tiny_model)).train(data=str(tiny_data), **args, batch=11, imgsz=32, plots=False)
+    assert kept.exists()
+
+

@@ -31,7 +31,7 @@ class BaseTrainer(TrainerSetup):
         """Run all epochs, validate the best weights, and return their metrics."""
         self.train_time_start = time.time()
         try:
-            self._setup_train()
+            self._set_up_or_discard()
             self._loop()
             if dist.is_main_process():
                 self._finish()
@@ -46,6 +46,14 @@ class BaseTrainer(TrainerSetup):
         finally:
             self.run_callbacks("teardown")
         return self.metrics
+
+    def _set_up_or_discard(self) -> None:
+        """Set up the training; after a mistake in the options or the data, no folder of the run is left."""
+        try:
+            self._setup_train()
+        except BaseException:
+            self.discard_run_dir()
+            raise
 
     # ----------------------------------------------------------------------------------- epochs
 

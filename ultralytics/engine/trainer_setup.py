@@ -88,6 +88,11 @@ class TrainerSetup(TrainerInterface):
 
     def setup_model(self) -> None:
         """Set `model`: the one that was set before, from a checkpoint (also that of `pretrained`), or a new one."""
+    def discard_run_dir(self) -> None:
+        """Remove the new folder of a run that did not begin."""
+        if dist.is_main_process():
+            self.record.discard()
+
         if isinstance(self.model, nn.Module):
             return
         if self.resumed:
