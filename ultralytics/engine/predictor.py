@@ -19,6 +19,7 @@ from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
 from ultralytics.data.augment import LetterBox
 from ultralytics.data.sources import Source, SourceBatch, load_source
 from ultralytics.engine.callbacks import Callbacks
+from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.feature_maps import save_feature_maps
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
@@ -248,6 +249,7 @@ class BasePredictor:
         self.stride = max_stride(network)
         self.imgsz = list(check_imgsz(self.args.imgsz, stride=self.stride, min_dim=2))  # type: ignore[arg-type]
         self.names = network.names  # type: ignore[assignment]
+        check_class_filter(self.args.classes, self.names, "the network")
         self.model = get_inference_model(network, self.device, self.half)
         self.done_warmup = False
 

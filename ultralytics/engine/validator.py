@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.engine.class_numbers import check_class_filter, class_mapping
 from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalResult, evaluate
 from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
@@ -21,6 +22,7 @@ from ultralytics.engine.progress import BAR_FORMAT
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, Settings
 from ultralytics.nn.checkpoint import load_checkpoint
 from ultralytics.nn.inference.inference_model import get_inference_model
+from ultralytics.nn.transfer.channel_mapping import has_class_names
 from ultralytics.utils import LOGGER, VERBOSE, dist
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.metrics import match_predictions
@@ -91,6 +93,7 @@ class BaseValidator:
         self.dataloader = dataloader
         self.pbar = pbar
         self._own_run = save_dir is None
+        self._class_mapping: list[int] | None = None  # number in the network of every class of the data
         self.save_dir = Path(save_dir) if save_dir else dist.on_main_process(lambda: Path(get_save_dir(self.args)))
         self.training = self.half = False
         self.stride = 32
@@ -240,13 +243,39 @@ class BaseValidator:
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
         if self.dataloader is None:
             self.data = self.get_dataset()
+            self._match_classes(model)
             self.dataloader = self.get_dataloader(self.data[self.args.split], self.args.batch)
         return network
+
+    def _match_classes(self, model: nn.Module) -> None:
+        """Find the numbers in the network of the classes of the data; the metrics are those of the network's classes.
+
+        Raises:
+            ValueError: the option `classes` is ambiguous or names a class that does not exist.
+        """
+        names, source = self.data["names"], str(self.data.get("yaml_file") or self.args.data)
+        check_class_filter(self.args.classes, names, source)
+        network: Any = model
+        if self.args.single_cls or not has_class_names(network):
+            return
+        self._class_mapping = class_mapping(names, network.names, source)
+        if self._class_mapping and self.args.classes is not None:
+            raise ValueError(
+                f"classes={self.args.classes} is ambiguous: {source} has other class numbers than the network"
+            )
+
+    def _batches(self) -> Iterable[Batch]:
+        """Batches whose labels have the class numbers of the network."""
+        mapping = None if self._class_mapping is None else torch.tensor(self._class_mapping)
+        for batch in self._with_progress():
+            if mapping is not None:
+                batch["cls"] = mapping[batch["cls"].long()].to(batch["cls"])
+            yield batch
 
     def _evaluate(self, network: nn.Module, amp: bool) -> EvalResult:
         return evaluate(
             network,
-            self._with_progress(),
+            self._batches(),
             self,
             device=self.device,
             amp=amp,
