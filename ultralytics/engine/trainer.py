@@ -73,6 +73,8 @@ class BaseTrainer(TrainerSetup):
     def _train_epoch(self) -> None:
         self.run_callbacks("on_train_epoch_start")
         self.model.train()
+        for norm in self.frozen_norms:
+            norm.eval()
         if self.mosaic_open and self.args.close_mosaic and self.epoch >= self.epochs - self.args.close_mosaic:
             self._close_mosaic()
         self.optimization.start_epoch(self.epoch)
