@@ -356,9 +356,7 @@ class BasePredictor:
 def _merged(cfg: str | Path | Settings | None, overrides: Settings | None) -> IterableSimpleNamespace:
     """The options of 8.3.0's call form."""
     options = {**dict(overrides or {}), "mode": "predict"}
-    if isinstance(cfg, (str, Path)):
-        return get_cfg({"cfg": str(cfg), **options})
-    return get_cfg(options, base=None if cfg is None else dict(cfg))
+    return get_cfg(cfg, options)
 
 
 def _table(functions: CallbackTable | None) -> Callbacks:
