@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import torch
@@ -19,8 +20,8 @@ from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalRes
 from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
 from ultralytics.engine.progress import BAR_FORMAT
-from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, Settings
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.nn.transfer.channel_mapping import has_class_names
 from ultralytics.utils import LOGGER, VERBOSE, dist
@@ -82,10 +83,11 @@ class BaseValidator:
         dataloader: EvalLoader | None = None,
         save_dir: Path | None = None,
         pbar: tqdm | None = None,
-        args: Settings | Mapping[str, Any] | None = None,
+        args: SimpleNamespace | Mapping[str, Any] | None = None,
         _callbacks: Mapping[str, list[Callback]] | None = None,
     ) -> None:
-        self.args = get_cfg(dict(args or {}))
+        given = vars(args) if isinstance(args, SimpleNamespace) else dict(args or {})
+        self.args = get_cfg({"mode": "val", **given})
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         self.callbacks = _callbacks if isinstance(_callbacks, Callbacks) else Callbacks(_callbacks)
@@ -228,7 +230,10 @@ class BaseValidator:
         source = self.args.model if model is None else model
         if source is None:
             raise ValueError("validation needs a network: YOLO('best.pt').val(...)")
-        return source if isinstance(source, nn.Module) else load_checkpoint(source).network
+        if isinstance(source, nn.Module):
+            return source
+        network = getattr(source, "model", None)  # of a YOLO object
+        return network if isinstance(network, nn.Module) else load_network(source)
 
     def _inside(self, trainer: TrainingRun) -> nn.Module:
         self.device, self.data, self.half = trainer.device, trainer.data, False
