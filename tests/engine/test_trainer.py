@@ -407,3 +407,19 @@ def test_a_last_batch_with_one_value_per_channel_is_named(tiny_data, tmp_path):
     args = {"data": str(tiny_data), "epochs": 1, "imgsz": 32, "batch": 11, "workers": 0, "device": "cpu"}  # 12 images
     with pytest.raises(ValueError, match=r"BatchNorm.*use imgsz=64 or another batch"):
         YOLO("yolo11n.yaml").train(**args, plots=False, project=str(tmp_path))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_fused_network_can_be_trained(tiny_model, tiny_data, tmp_path, saved):
+    yolo = YOLO(YOLO(str(tiny_model)).save(tmp_path / "weights.pt"))
+    before = {k: v.clone() for k, v in yolo.model.state_dict().items()}
+    yolo.fuse()
+    if saved:
+        yolo = YOLO(yolo.save(tmp_path / "fused.pt"))
+        assert yolo.model.is_fused()
+    args = {"optimizer": "SGD", "lr0": 0.0, "warmup_bias_lr": 0.0, "epochs": 1, "imgsz": 64, "plots": False}
+    yolo.train(data=str(tiny_data), project=str(tmp_path / "runs"), workers=0, device="cpu", **args)
+    after = yolo.model.state_dict()
+    assert not yolo.model.is_fused() and before.keys() == after.keys()
+    if not saved:
+        assert all(torch.equal(before[k], after[k]) for k in before if not k.endswith(("_mean", "_var", "_tracked")))
