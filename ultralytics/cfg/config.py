@@ -20,25 +20,32 @@ def default_cfg() -> IterableSimpleNamespace:
 
 
 def get_cfg(
+    cfg: str | Path | Mapping[str, object] | IterableSimpleNamespace | None = None,
     overrides: Mapping[str, object] | IterableSimpleNamespace | None = None,
-    base: Mapping[str, object] | IterableSimpleNamespace | None = None,
 ) -> IterableSimpleNamespace:
-    """All options: the defaults, overridden by `base`, by the YAML file that `overrides` names as cfg, by `overrides`.
+    """All options: the defaults, overridden by `cfg`, by the YAML file that `overrides` names as cfg, by `overrides`.
+
+    With one argument that is not a file, its options are explicit ones, as if given as `overrides`.
 
     Args:
+        cfg: a YAML file of options, or options of an earlier run or of a checkpoint: a `save_dir` is kept, other
+            unknown keys are dropped with a warning.
         overrides: options as the user gave them; an unknown key is an error. A `save_dir` is dropped: project and name
             determine it.
-        base: options of an earlier run or of a checkpoint; a `save_dir` is kept, other unknown keys are dropped with a
-            warning.
 
     Raises:
         OptionError: an unknown key (the text names the nearest known one), or a value of a wrong type or range.
     """
-    explicit = dict(overrides or {})
     merged = _defaults()
-    merged.update(_from_earlier_run(dict(base or {})))
+    if isinstance(cfg, (str, Path)):
+        merged.update(load_cfg_file(cfg))
+    elif overrides is None:
+        overrides = cfg
+    else:
+        merged.update(_from_earlier_run(dict(cfg or {})))
+    explicit = dict(overrides or {})
     if explicit.get("cfg"):
-        merged.update(load_cfg_file(explicit["cfg"]))
+        merged.update(load_cfg_file(str(explicit["cfg"])))
     for key, value in _current_names(explicit).items():
         if key != "save_dir":
             merged[key] = check_option(key, value)

@@ -88,9 +88,11 @@ class YOLO:
         weights = self._pretrained_weights(args)
         self.trainer = (trainer or get_task(self.task).load("trainer"))(overrides=args, _callbacks=self.callbacks)
         if not args.get("resume"):
-            if weights is None and self._has_weights and _pretrained(args) is not False:
-                weights = self._pending.complete(self.model, self.trainer.data["names"])
-            self.trainer.model = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=weights)
+            try:
+                self.trainer.model = self._network_for_training(args, weights)
+            except BaseException:
+                self.trainer.discard_run_dir()
+                raise
         self.trainer.train()
         checkpoint = self.trainer.best if self.trainer.best.exists() else self.trainer.last
         if checkpoint.exists():
@@ -282,6 +284,13 @@ class YOLO:
         cfg = kwargs.pop("cfg", None)
         base = self.overrides if cfg is None else load_cfg_file(cfg)
         return {**base, "model": self.overrides["model"], "task": self.task, **kwargs, "mode": "train"}
+
+    def _network_for_training(self, args: dict[str, Any], weights: BaseModel | None) -> nn.Module:
+        """A network for the classes of the data, with the weights of this one or of `pretrained`."""
+        if weights is None and self._has_weights and _pretrained(args) is not False:
+            weights = self._pending.complete(self.model, self.trainer.data["names"])
+        network: nn.Module = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=weights)
+        return network
 
     def _pretrained_weights(self, args: dict[str, Any]) -> BaseModel | None:
         """The network that `pretrained=file` names; the option in `args` becomes the path of the file."""

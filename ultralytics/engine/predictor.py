@@ -19,6 +19,7 @@ from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.data.augment import LetterBox
 from ultralytics.data.sources import Source, SourceBatch, load_source
 from ultralytics.engine.callbacks import Callbacks
+from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.feature_maps import save_feature_maps
 from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.prediction_writer import PredictionWriter
@@ -253,6 +254,7 @@ class BasePredictor:
         self.stride = max_stride(network)
         self.imgsz = list(check_imgsz(self.args.imgsz, stride=self.stride, min_dim=2))  # type: ignore[arg-type]
         self.names = network.names  # type: ignore[assignment]
+        check_class_filter(self.args.classes, self.names, "the network")
         self.model = get_inference_model(network, self.device, self.half)
         self.done_warmup = False
 
@@ -387,9 +389,7 @@ class BasePredictor:
 def _merged(cfg: str | Path | Settings | None, overrides: Settings | None) -> IterableSimpleNamespace:
     """The options of 8.3.0's call form."""
     options = {**dict(overrides or {}), "mode": "predict"}
-    if isinstance(cfg, (str, Path)):
-        return get_cfg({"cfg": str(cfg), **options})
-    return get_cfg(options, base=None if cfg is None else dict(cfg))
+    return get_cfg(cfg, options)
 
 
 def _table(functions: CallbackTable | None) -> Callbacks:

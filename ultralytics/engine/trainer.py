@@ -31,7 +31,7 @@ class BaseTrainer(TrainerSetup):
         """Run all epochs, validate the best weights, and return their metrics."""
         self.train_time_start = time.time()
         try:
-            self._setup_train()
+            self._set_up_or_discard()
             self._loop()
             if dist.is_main_process():
                 self._finish()
@@ -46,6 +46,14 @@ class BaseTrainer(TrainerSetup):
         finally:
             self.run_callbacks("teardown")
         return self.metrics
+
+    def _set_up_or_discard(self) -> None:
+        """Set up the training; after a mistake in the options or the data, no folder of the run is left."""
+        try:
+            self._setup_train()
+        except BaseException:
+            self.discard_run_dir()
+            raise
 
     # ----------------------------------------------------------------------------------- epochs
 
@@ -65,6 +73,8 @@ class BaseTrainer(TrainerSetup):
     def _train_epoch(self) -> None:
         self.run_callbacks("on_train_epoch_start")
         self.model.train()
+        for norm in self.frozen_norms:
+            norm.eval()
         if self.mosaic_open and self.args.close_mosaic and self.epoch >= self.epochs - self.args.close_mosaic:
             self._close_mosaic()
         self.optimization.start_epoch(self.epoch)

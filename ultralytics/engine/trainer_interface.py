@@ -65,6 +65,7 @@ class TrainerInterface:
         save_period: epochs between the checkpoints that are kept, -1 for none.
         plots: files that were drawn -> data passed to `on_plot`.
         plot_idx: indices of the training batches that are plotted.
+        frozen_norms: normalization layers of the frozen layers, whose statistics do not change.
         mosaic_open: whether samples may still be mosaics.
         train_time_start: time stamp of the start, seconds.
     """
@@ -104,6 +105,7 @@ class TrainerInterface:
         self.save_period: int = args.save_period
         self.plots: dict[Path, object] = {}
         self.plot_idx: list[int] = []
+        self.frozen_norms: list[nn.Module] = []
         self.mosaic_open = True
         self.train_time_start = 0.0
 

@@ -15,6 +15,7 @@ from ultralytics.engine import optimizer as optimizers
 from ultralytics.engine import resume
 from ultralytics.engine.callbacks import Callback
 from ultralytics.engine.checkpointing import Checkpoints
+from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.optimization import Optimization, StepPlan
 from ultralytics.engine.protocols import Settings
 from ultralytics.engine.run_dir import RunDir
@@ -51,6 +52,7 @@ class TrainerSetup(TrainerInterface):
     ) -> None:
         self.resumed: Checkpoint | None = None
         super().__init__(self._settings(cfg, dict(overrides or {})), _callbacks)
+        check_class_filter(self.args.classes, self.data["names"], str(self.args.data))
         if self.resumed:
             resume.check_classes(self.resumed, self.data)
         self.record = self._open_run_dir()
@@ -64,7 +66,7 @@ class TrainerSetup(TrainerInterface):
             self.resumed = resume.load_to_resume(overrides["resume"])
             args = resume.settings_of(self.resumed, overrides)
         else:
-            args = get_cfg(overrides, base=self.with_task_defaults(cfg))
+            args = get_cfg(self.with_task_defaults(cfg), overrides)
         if args.batch < 1:
             raise ValueError(
                 f"batch={args.batch}: choosing the batch size by free memory is not part of this version; "
@@ -89,6 +91,11 @@ class TrainerSetup(TrainerInterface):
         self.args.name, self.args.save_dir = record.save_dir.name, str(record.save_dir)
         dist.on_main_process(lambda: record.start(dict(self.args)))
         return record
+
+    def discard_run_dir(self) -> None:
+        """Remove the new folder of a run that did not begin."""
+        if dist.is_main_process():
+            self.record.discard()
 
     def setup_model(self) -> None:
         """Set `model`: the one that was set before, from a checkpoint (also that of `pretrained`), or a new one."""
@@ -136,7 +143,7 @@ class TrainerSetup(TrainerInterface):
         # convolutions are 1.3 times as fast with channels last, on the CPU and on tensor cores
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
         self.set_model_attributes()
-        optimizers.freeze_layers(self.model, self.args.freeze)
+        self.frozen_norms = optimizers.freeze_layers(self.model, self.args.freeze)
         self.amp = bool(self.args.amp) and amp_works(self.model, self.device)
         self.stride = max_stride(self.model)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, floor=self.stride, max_dim=1)
@@ -158,6 +165,7 @@ class TrainerSetup(TrainerInterface):
     def _make_optimization(self) -> None:
         args, model = self.args, self.model
         plan = StepPlan(len(self.train_loader.dataset), len(self.train_loader), self.batch_size, self.epochs)
+        optimizers.warn_unused_by_auto(args)
         optimizer = self.build_optimizer(
             model,
             name=self._optimizer_name(),

@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint.description import NetworkDescription, check_size
 from ultralytics.nn.checkpoint.pickled_types import CheckpointError
+from ultralytics.nn.fuse import fuse_layers
 from ultralytics.nn.model_file import ModelFileError
 from ultralytics.nn.parser import is_known_module
 from ultralytics.tasks import task_of_model_class
@@ -44,7 +45,7 @@ def rebuild_network(description: NetworkDescription) -> BaseModel:
         with _parameter_limit(PARAMETER_FACTOR * sum(v.numel() for v in state.values()) + PARAMETER_MARGIN):
             network: BaseModel = task.load("model")(content, ch=int(content.get("ch", 3)), verbose=False)
         if _is_fused(state):
-            network.fuse(verbose=False)
+            fuse_layers(network, keep=False)  # its weights are replaced below
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (ModelFileError, MemoryError, RuntimeError, ValueError) as e:
         problem = f"{path}: the weights do not fit the network that the file describes: {e}"

@@ -33,6 +33,7 @@ from torch import nn
 from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint import safetensors_file
 from ultralytics.nn.checkpoint.reader import load_checkpoint
+from ultralytics.nn.fuse import forget_unfused
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.torch_utils import unwrap
@@ -136,6 +137,7 @@ def _picklable_copy(network: BaseModel) -> BaseModel:
         if criterion is not None:
             network.criterion = criterion
     copy.criterion = None
+    forget_unfused(copy)
     settings = getattr(copy, "args", None)
     if isinstance(settings, IterableSimpleNamespace):
         copy.args = dict(settings)
