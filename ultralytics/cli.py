@@ -20,7 +20,7 @@ from ultralytics.cfg import (
     DEFAULT_YAML,
     cfg_help,
     find_data_yaml,
-    find_model_yaml,
+    find_model_files,
     get_cfg,
     join_assignments,
     load_cfg_file,
@@ -148,7 +148,7 @@ def _call(options: dict[str, Any]) -> None:
     model = options.pop("model")
     # report misspelled names before torch is imported and the model is built
     if model.lower().endswith((".yaml", ".yml")):
-        find_model_yaml(model)
+        find_model_files(model)
     if isinstance(data := options.get("data"), str):
         find_data_yaml(data)
     _execute(mode, model, task, options)

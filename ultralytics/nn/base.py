@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ultralytics.nn import fuse
 from ultralytics.nn.first_forward import Layer, Sizes, first_forward, layer_input
 from ultralytics.nn.info import model_info
-from ultralytics.nn.model_file import read_activation, yaml_model_load
+from ultralytics.nn.model_file import expand_content, read_activation, yaml_model_load
 from ultralytics.nn.parser import parse_model
 from ultralytics.nn.transfer import TransferReport, transfer_weights
 from ultralytics.utils import LOGGER
@@ -183,7 +183,7 @@ class BaseModel(nn.Module):
         Raises:
             ModelFileError: the file cannot become a network; names the row.
         """
-        self.yaml = deepcopy(dict(cfg)) if isinstance(cfg, Mapping) else yaml_model_load(cfg)
+        self.yaml = expand_content(cfg) if isinstance(cfg, Mapping) else yaml_model_load(cfg)
         self.yaml["ch"] = self.yaml.get("ch", ch)
         for key, value in replacements.items():
             if value and value != self.yaml.get(key):
