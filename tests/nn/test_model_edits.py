@@ -155,6 +155,12 @@ def test_a_base_is_searched_beside_the_file_first(folder):
     assert (content["nc"], content["backbone"][2][2]) == (4, "C2f")
 
 
+def test_files_of_the_package_mean_the_same_in_every_folder(folder):
+    write(folder, yolov8="base: yolo11.yaml\nnc: 9")
+    assert yaml_model_load("yolov8-ACmix.yaml")["nc"] == 80
+    assert yaml_model_load("yolov8.yaml")["nc"] == 9
+
+
 def test_a_checkpoint_needs_neither_the_file_nor_its_base(folder):
     write(folder, mine="base: yolov8n.yaml\nreplace:\n  - {rows: 21, module: C2f_DLKA, args: [c2]}")
     model = YOLO("mine.yaml")

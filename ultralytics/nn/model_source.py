@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ultralytics.cfg import find_model_files
+from ultralytics.cfg import MODELS_DIR, find_model_files
 from ultralytics.utils.files import yaml_load
 
 EDIT_KEYS = ("base", "replace", "insert")
@@ -49,21 +49,27 @@ def read_source(name: str | Path, folder: Path | None = None) -> ModelSource:
 
     Args:
         name: as `find_model_files` takes it.
-        folder: where a relative name is searched before that.
+        folder: where a relative name is searched before that; a folder of the package means the package's own files, so
+            that its files mean the same in every current folder.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not YAML.
     """
-    if folder is not None and (folder / name).is_file():
-        path, base = folder / name, None
-    else:
+    path, base = _beside(name, folder) if folder else None, None
+    if path is None:
         path, base = find_model_files(name)
     content = yaml_load(path)
     lines = _lines(path, content)
     if base is None:
         return ModelSource(str(name), content, path.parent, lines)
     return ModelSource(f"{path.parent.name}/{path.name}", {"base": base, **content}, None, lines)
+
+
+def _beside(name: str | Path, folder: Path) -> Path | None:
+    if MODELS_DIR in folder.parents:
+        return next(MODELS_DIR.rglob(Path(name).name), None)
+    return folder / name if (folder / name).is_file() else None
 
 
 def _lines(path: Path, content: Mapping[str, Any]) -> dict[int, int]:
