@@ -24,6 +24,7 @@ from ultralytics.cfg import (
     get_cfg,
     join_assignments,
     load_cfg_file,
+    model_rules,
     option,
     parse_words,
 )
@@ -263,6 +264,9 @@ def _modules(_words: list[str]) -> None:
             if text:
                 print(f"  {label:<10} {text}")
     print("\nc1: input channels, c2: first argument of the row (scaled), n: repeats (scaled), *args: the others.")
+    print("\nModel files for every task, such as yolo11n-seg-AKConv.yaml for <model> = yolo11n-seg:")
+    for file in model_rules().values():
+        print("  " + file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "))
 
 
 def _without_annotations(signature: inspect.Signature) -> str:
