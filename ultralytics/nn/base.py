@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from ultralytics.nn.transfer import TransferReport, transfer_weights
 from ultralytics.utils import LOGGER
 
 PROFILE_RUNS = 10
+_WARNED: WeakSet[nn.Module] = WeakSet()  # networks whose missing test-time augmentation has been logged
 
 M = TypeVar("M", bound="BaseModel")
 Config = str | Path | Mapping[str, Any]
@@ -230,7 +232,10 @@ class BaseModel(nn.Module):
         return cast("Sequence[Layer]", self.model)
 
     def _predict_augment(self, x: Tensor) -> Any:
-        LOGGER.warning(f"{type(self).__name__} has no test-time augmentation; predicting without it")
+        if self not in _WARNED:  # once, not for every batch
+            _WARNED.add(self)
+            head = type(self.model[-1]).__name__
+            LOGGER.warning(f"a network with the head {head} has no test-time augmentation; predicting without it")
         return self._predict_once(x)
 
     def _predict_once(
