@@ -237,6 +237,15 @@ def test_we_read_official_checkpoints(model, dataset, recipe, tmp_path):
     )
 
 
+def test_the_activation_that_a_yolov6_leaves_behind_is_restored(recipe, tmp_path):
+    job(tmp_path, "activation")
+    network = load_checkpoint(tmp_path / "relu.pt").network
+    assert network.yaml["activation"] == "nn.ReLU()"
+    with torch.no_grad():
+        found = network(recipe.image(recipe.SHAPES["rectangular"]))[0].numpy()
+    close(found, arrays(tmp_path / "relu.npz")[0], 1e-5)
+
+
 def test_official_checkpoints_of_other_tasks_are_refused_by_name(tmp_path):
     job(tmp_path, "others")
     for file in tmp_path.glob("*.pt"):

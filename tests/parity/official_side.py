@@ -57,6 +57,15 @@ def train(out, model, data, imgsz):
         torch.save({"model": network}, out / f"{name}-fused.pt")
 
 
+def activation(out):
+    """A network that has ReLU because a YOLOv6 was built before it in the same process, and its output."""
+    tasks.DetectionModel("yolov6n.yaml", verbose=False)
+    network = recipe.stir(tasks.DetectionModel("yolo11n.yaml", verbose=False))
+    torch.save({"model": network, "version": "8.3.0"}, out / "relu.pt")
+    with torch.no_grad():
+        np.savez(out / "relu.npz", network(recipe.image(recipe.SHAPES["rectangular"]))[0].numpy())
+
+
 def others(out):
     """Checkpoints of the other tasks, which this package may not support."""
     models = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ultralytics.nn.checkpoint.activation import recorded_activation
 from ultralytics.nn.checkpoint.pickled_types import CheckpointError, PickledObject
 from ultralytics.tasks import TASKS, task_of_model_class
 
@@ -67,7 +68,10 @@ class NetworkDescription:
             raise CheckpointError(f"{path}: the network has no description of its layers ('yaml')")
         state = float32 if isinstance(float32, dict) else _state_dict(node)
         version = str(content.get("version") or "")
-        return cls(path, name, deepcopy(structure), state, recorded.get("names"), version, _layer_classes(node))
+        structure = deepcopy(structure)
+        if not structure.get("activation") and (activation := recorded_activation(node)):
+            structure["activation"] = activation
+        return cls(path, name, structure, state, recorded.get("names"), version, _layer_classes(node))
 
     @classmethod
     def from_safetensors(cls, path: Path, state: dict[str, Tensor], content: dict[str, Any]) -> NetworkDescription:
