@@ -22,7 +22,7 @@ BASE = {
 
 
 def edited_file(content, files, name="mine.yaml"):
-    """Content of a model file with its edits carried out; `files` are the others by name."""
+    """Content of a model file with its edits applied; `files` are the others by name."""
     return expand(ModelSource(name, content), lambda name, folder: ModelSource(name, files[name])).content
 
 

@@ -37,7 +37,7 @@ class ModelEditError(ModelFileError):
 
 @dataclass(frozen=True)
 class Expanded:
-    """A model file with its edits carried out.
+    """A model file with its edits applied.
 
     Attributes:
         content: the file's content; without `base`, `replace` and `insert`.
@@ -65,7 +65,7 @@ class _Row:
 
 
 def expand(source: ModelSource, load: Load = read_source) -> Expanded:
-    """A model file with its edits carried out on its base; a file without `base` keeps its content.
+    """A model file with its edits applied to its base; a file without `base` keeps its content.
 
     Args:
         source: the file; not changed.

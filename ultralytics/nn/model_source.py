@@ -1,6 +1,6 @@
 """Model files as they are on disk: their content, the file they are based on, and the line of every row and edit.
 
-model_edits.py carries out the edits of such a file on its base, model_file.py is what the rest of the package calls.
+model_edits.py applies the edits of such a file to its base, model_file.py is what the rest of the package calls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ModelFileError(ValueError):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model file before its edits are carried out.
+    """A model file before its edits are applied.
 
     Attributes:
         name: the file, for messages.
