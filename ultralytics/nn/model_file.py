@@ -63,7 +63,7 @@ def yaml_model_load(path: str | Path) -> dict[str, Any]:
     """Content of a model file, with the size letter of its name as `scale` and the name as given as `yaml_file`.
 
     A local file of that name is preferred to one of the package; yolo11s.yaml is yolo11.yaml with scale s. Edits of the
-    file (see model_edits.py) are carried out: the content has the rows of `base` with the changes, and no edits.
+    file (see model_edits.py) are applied: the content has the rows of `base` with the changes, and no edits.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -31,10 +31,10 @@ def recorded_activation(network: PickledObject) -> str | None:
         children = vars(node).get("_modules")
         if not isinstance(children, dict):
             continue
-        if node.path.endswith("conv.Conv") and isinstance(act := children.get("act"), PickledObject):
-            if act.path.startswith(_TORCH):  # Identity is elsewhere: a block that was told to have no activation
-                name = act.path.removeprefix(_TORCH)
-                return None if name == _DEFAULT else _line(name, act)
+        act = children.get("act") if node.path.endswith("conv.Conv") else None
+        if isinstance(act, PickledObject) and act.path.startswith(_TORCH):  # torch's Identity is not
+            name = act.path.removeprefix(_TORCH)
+            return None if name == _DEFAULT else _line(name, act)
         todo += [child for child in reversed(children.values()) if isinstance(child, PickledObject)]
     return None
 

@@ -19,7 +19,8 @@ def detections(
 ) -> list[Tensor]:
     """Outputs of a network in evaluation mode -> per image (n, 6) corners in pixels of the batch, confidence, class.
 
-    The output of an end-to-end head (YOLOv10) is filtered only: it has one prediction per instance, `iou` has no effect.
+    The output of an end-to-end head (YOLOv10) has one prediction per instance: it is filtered only, and `iou` has no
+    effect.
 
     Args:
         preds: (predictions, raw maps) as the heads return them, or the predictions alone.
