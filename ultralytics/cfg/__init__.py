@@ -12,6 +12,7 @@ from ultralytics.cfg.lookup import (
     DATASETS_DIR,
     MODELS_DIR,
     data_root,
+    find_data_folder,
     find_data_yaml,
     find_model_files,
     find_model_yaml,
@@ -27,7 +28,7 @@ from ultralytics.cfg.options import (
     option,
     parse_option,
 )
-from ultralytics.cfg.save_dir import get_save_dir
+from ultralytics.cfg.save_dir import get_save_dir, make_save_dir
 from ultralytics.tasks import OFFICIAL_TASKS as TASKS
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "check_option",
     "data_root",
     "default_cfg",
+    "find_data_folder",
     "find_data_yaml",
     "find_model_files",
     "find_model_yaml",
@@ -51,6 +53,7 @@ __all__ = [
     "get_save_dir",
     "join_assignments",
     "load_cfg_file",
+    "make_save_dir",
     "model_rules",
     "option",
     "parse_option",
