@@ -89,8 +89,6 @@ def test_files_in_train_are_found_by_name(
 
 def test_model_file_agrees_with_the_package() -> None:
     """The package's file says the same in fewer lines."""
-    from ultralytics.nn.model_file import yaml_model_load
-
     own, shipped = (
         yaml_model_load(ROOT / folder / "yolo11-AKConv.yaml") for folder in ("train", "ultralytics/cfg/models/add")
     )
