@@ -20,6 +20,8 @@ from types import ModuleType
 import pytest
 from project import ROOT, copy_train_folder, python_path, run
 
+from ultralytics.cfg import find_model_files
+
 PAGES = [
     p.relative_to(ROOT).as_posix()
     for p in sorted(
@@ -112,8 +114,7 @@ def test_pages_name_files_that_exist() -> None:
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         for name in re.findall(r"`((?:yolov8|yolo11)[\w-]*\.yaml)`", text):
-            plain = re.sub(r"^(yolov8|yolo11)[nslmx]", r"\1", name)
-            assert list((ROOT / "ultralytics/cfg/models").rglob(plain)), f"{page} names {name}"
+            assert find_model_files(name), f"{page} names {name}"
 
 
 def test_development_pages_name_files_that_exist() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import yaml
 from project import ROOT, TINY, copy_train_folder, load_module, python_path, run
 
 import ultralytics
@@ -88,15 +87,12 @@ def test_files_in_train_are_found_by_name(
     assert script.in_train_dir(name) == name
 
 
-def test_model_file_agrees_with_the_package(script: ModuleType) -> None:
+def test_model_file_agrees_with_the_package() -> None:
+    """The package's file says the same in fewer lines."""
     own, shipped = (
-        yaml.safe_load(file.read_text(encoding="utf-8"))
-        for file in (
-            ROOT / "train" / "yolo11-AKConv.yaml",
-            ROOT / "ultralytics" / "cfg" / "models" / "add" / "yolo11-AKConv.yaml",
-        )
+        yaml_model_load(ROOT / folder / "yolo11-AKConv.yaml") for folder in ("train", "ultralytics/cfg/models/add")
     )
-    assert own == shipped
+    assert own | {"yaml_file": ""} == shipped | {"yaml_file": ""}
 
 
 @pytest.mark.parametrize(

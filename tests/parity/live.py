@@ -151,7 +151,7 @@ def own_checkpoints(recipe, dataset, tmp_path_factory):
     """{name: (checkpoint, dataset with labels close to its detections)}, images, results of the official package."""
     folder = tmp_path_factory.mktemp("own")
     files = {}
-    for name, legacy in (("yolov8n", False), ("yolov8n", True), ("yolo11n", False)):
+    for name, legacy in (("yolov8n", False), ("yolov8n", True), ("yolov10n", False), ("yolo11n", False)):
         # rounded to half precision, because the official package reads the half-precision network
         network = recipe.stir(build(name, legacy)).half().float()
         network.names = {i: f"name {i}" for i in range(80)}
@@ -191,7 +191,7 @@ def label_with(yolo, dataset, folder):
     return folder / "data.yaml"
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolov8n-published", "yolo11n", "running"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolov8n-published", "yolov10n", "yolo11n", "running"])
 def test_official_package_reads_our_checkpoints(name, own_checkpoints, recipe, tmp_path):
     pairs, images, results = own_checkpoints
     file, data = pairs[name]
@@ -217,7 +217,7 @@ def test_official_package_reads_our_checkpoints(name, own_checkpoints, recipe, t
 # ---- official checkpoints in our package -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["yolov8n.yaml", "yolo11n.yaml"])
+@pytest.mark.parametrize("model", ["yolov8n.yaml", "yolov10n.yaml", "yolo11n.yaml"])
 def test_we_read_official_checkpoints(model, dataset, recipe, tmp_path):
     """Checkpoints saved during training (with loss, optimizer, settings), stripped ones, and fused ones."""
     job(tmp_path, "train", model=model, data=str(dataset / "data.yaml"), imgsz=64)
@@ -235,6 +235,15 @@ def test_we_read_official_checkpoints(model, dataset, recipe, tmp_path):
     assert YOLO(tmp_path / "finished.pt").val(
         data=str(dataset / "data.yaml"), imgsz=64, workers=0, plots=False, verbose=False, project=str(tmp_path)
     )
+
+
+def test_the_activation_that_a_yolov6_leaves_behind_is_restored(recipe, tmp_path):
+    job(tmp_path, "activation")
+    network = load_checkpoint(tmp_path / "relu.pt").network
+    assert network.yaml["activation"] == "nn.ReLU()"
+    with torch.no_grad():
+        found = network(recipe.image(recipe.SHAPES["rectangular"]))[0].numpy()
+    close(found, arrays(tmp_path / "relu.npz")[0], 1e-5)
 
 
 # ---- classification --------------------------------------------------------------------------------------------------

@@ -57,6 +57,15 @@ def train(out, model, data, imgsz):
         torch.save({"model": network}, out / f"{name}-fused.pt")
 
 
+def activation(out):
+    """A network that has ReLU because a YOLOv6 was built before it in the same process, and its output."""
+    tasks.DetectionModel("yolov6n.yaml", verbose=False)
+    network = recipe.stir(tasks.DetectionModel("yolo11n.yaml", verbose=False))
+    torch.save({"model": network, "version": "8.3.0"}, out / "relu.pt")
+    with torch.no_grad():
+        np.savez(out / "relu.npz", network(recipe.image(recipe.SHAPES["rectangular"]))[0].numpy())
+
+
 def train_classes(out, data, images):
     """Trains a classification network for one epoch; its checkpoint, probabilities and metrics."""
     common = {"data": data, "imgsz": 64, "batch": 4, "workers": 0, "plots": False, "device": "cpu", "verbose": False}

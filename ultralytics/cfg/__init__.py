@@ -14,7 +14,9 @@ from ultralytics.cfg.lookup import (
     data_root,
     find_data_folder,
     find_data_yaml,
+    find_model_files,
     find_model_yaml,
+    model_rules,
 )
 from ultralytics.cfg.modes import OFFICIAL_MODES as MODES  # 8.3.0 has the names of modes and tasks here
 from ultralytics.cfg.options import (
@@ -45,12 +47,14 @@ __all__ = [
     "default_cfg",
     "find_data_folder",
     "find_data_yaml",
+    "find_model_files",
     "find_model_yaml",
     "get_cfg",
     "get_save_dir",
     "join_assignments",
     "load_cfg_file",
     "make_save_dir",
+    "model_rules",
     "option",
     "parse_option",
     "parse_words",

@@ -33,6 +33,32 @@ def find_model_yaml(name: str | Path) -> Path:
     return find_file(path, [MODELS_DIR], "model file")
 
 
+def find_model_files(name: str | Path) -> tuple[Path, str | None]:
+    """The model file for a name, or the rule and the model file that together make it.
+
+    A name such as yolo11n-seg-AKConv.yaml for which there is no file means yolo11n-seg.yaml changed by the rule
+    AKConv.yaml, a file with edits but without `base`.
+
+    Returns:
+        The file and None, or the file of the rule and the name of its base.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    try:
+        return find_model_yaml(name), None
+    except FileNotFoundError:
+        if variant := _find_variant(Path(name)):
+            return variant
+        raise
+
+
+def model_rules() -> dict[str, Path]:
+    """Files of the rules by the name that follows the name of the model file, such as C2f-DLKA; longest names first."""
+    files = sorted((MODELS_DIR / "add" / "rules").glob("*.yaml"))
+    return {file.stem: file for file in sorted(files, key=lambda file: -len(file.stem))}
+
+
 def find_data_yaml(name: str | Path) -> Path:
     """The dataset file `name` as given, else among the package's own.
 
@@ -61,6 +87,16 @@ def data_root(yaml_file: str | Path, path: str | Path | None) -> list[Path]:
     if path.is_absolute() or DATASETS_DIR not in yaml_file.parents:
         return [(yaml_file.parent / path).resolve()]
     return [(Path(settings["datasets_dir"]).expanduser() / path).resolve(), path.resolve()]
+
+
+def _find_variant(path: Path) -> tuple[Path, str] | None:
+    for rule, file in model_rules().items():
+        if path.stem.endswith(f"-{rule}"):
+            base = path.with_name(path.stem.removesuffix(f"-{rule}") + path.suffix)
+            with contextlib.suppress(FileNotFoundError):
+                find_model_yaml(base)
+                return file, str(base)
+    return None
 
 
 def _expect_yaml(name: str | Path, description: str) -> None:

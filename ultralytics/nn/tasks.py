@@ -21,6 +21,7 @@ from ultralytics.nn.parser import parse_model
 from ultralytics.tasks import OFFICIAL_TASKS, task_of_file_name, task_of_head
 from ultralytics.utils import LOGGER
 from ultralytics.utils.loss import (
+    E2EDetectLoss,
     v8ClassificationLoss,
     v8DetectionLoss,
     v8OBBLoss,
@@ -62,7 +63,7 @@ class DetectionModel(BaseModel):
         self.build(cfg, ch, verbose, nc=nc)
 
     def init_criterion(self) -> Criterion:
-        return v8DetectionLoss(self)
+        return E2EDetectLoss(self) if getattr(self.model[-1], "end2end", False) else v8DetectionLoss(self)
 
     def _predict_augment(self, x: Tensor) -> Any:
         head = self.model[-1]

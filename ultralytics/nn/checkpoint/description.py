@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ultralytics.nn.checkpoint.activation import recorded_activation
 from ultralytics.nn.checkpoint.pickled_types import CheckpointError, PickledObject
 from ultralytics.tasks import TASKS, task_of_model_class
 
@@ -70,8 +71,11 @@ class NetworkDescription:
         if not isinstance(structure, dict):
             raise CheckpointError(f"{path}: the network has no description of its layers ('yaml')")
         state = float32 if isinstance(float32, dict) else _state_dict(node)
+        structure = deepcopy(structure)
+        if not structure.get("activation") and (activation := recorded_activation(node)):
+            structure["activation"] = activation
         version, layers = str(content.get("version") or ""), _layer_classes(node)
-        return cls(path, name, deepcopy(structure), state, recorded.get("names"), version, layers, _batch_norm(node))
+        return cls(path, name, structure, state, recorded.get("names"), version, layers, _batch_norm(node))
 
     @classmethod
     def from_safetensors(cls, path: Path, state: dict[str, Tensor], content: dict[str, Any]) -> NetworkDescription:

@@ -17,10 +17,10 @@ from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, 
 from ultralytics.engine.results import Boxes, label_lines, write_label_file
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.models.yolo.detect.data import build_yolo_dataset, load_dataset_config
+from ultralytics.models.yolo.detect.postprocess import allow_detections, detections
 from ultralytics.tasks import get_task
 from ultralytics.utils import LOGGER, coco
 from ultralytics.utils.metrics import ConfusionMatrix, DetMetrics, box_iou
-from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import scale_boxes, xywh2xyxy, xyxy2ltwh
 
 # plotting imports matplotlib, which takes longer than all the rest; it is imported where a figure is drawn
@@ -67,6 +67,8 @@ class DetectionValidator(BaseValidator):
 
     def init_metrics(self, model: Any) -> None:
         self.names, self.nc = model.names, len(model.names)
+        if not self.training:
+            allow_detections(model, self.args.max_det)
         self.metrics = DetMetrics(save_dir=self.save_dir, names=self.names)
         self.confusion_matrix = ConfusionMatrix(nc=self.nc, conf=self.args.conf)  # filled when plots are drawn
         self.seen, self.jdict = 0, []
@@ -76,15 +78,8 @@ class DetectionValidator(BaseValidator):
 
     def postprocess(self, preds: Outputs) -> Predictions:
         """Outputs of the network -> per image (n, 6) corners in pixels of the batch, confidence, class."""
-        return non_max_suppression(
-            preds[0] if isinstance(preds, list | tuple) else preds,
-            self.args.conf,
-            self.args.iou,
-            multi_label=True,
-            agnostic=bool(self.args.single_cls or self.args.agnostic_nms),
-            max_det=self.args.max_det,
-            classes=self.args.classes,
-        )
+        agnostic = bool(self.args.single_cls or self.args.agnostic_nms)
+        return detections(preds, self.args, agnostic=agnostic, multi_label=True)
 
     def update_metrics(self, preds: Predictions, batch: Batch) -> None:
         """Match the predictions of each image with its labels, both in pixels of the original image."""
