@@ -123,7 +123,6 @@ _ROWS = (
         labels=LabelSchema("keypoints", (17, 3)),
         metric_keys=_metric_keys("B", "P"),
         description="a pose estimation network",
-        available=False,
     ),
     Task(
         name="obb",

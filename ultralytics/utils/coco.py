@@ -23,6 +23,8 @@ from ultralytics.utils.files import atomic_write
 # names of the twelve metrics of COCOeval, in its order
 METRICS: tuple[str, ...] = ("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge", "AR1", "AR10", "AR100")
 METRICS += ("ARsmall", "ARmedium", "ARlarge")
+# of its ten for keypoints, which have no small instances and at most 20 detections per image
+KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APmedium", "APlarge", "AR", "AR50", "AR75", "ARmedium", "ARlarge")
 
 
 class CocoError(ValueError):
@@ -76,16 +78,19 @@ class GroundTruth:
 
 
 def evaluate(
-    truth: Mapping[str, Sequence[Mapping[str, object]]], detections: Sequence[Mapping[str, object]]
+    truth: Mapping[str, Sequence[Mapping[str, object]]],
+    detections: Sequence[Mapping[str, object]],
+    sigmas: Sequence[float] | None = None,
 ) -> dict[str, float]:
-    """The twelve COCO metrics.
+    """The twelve COCO metrics of boxes, or the ten of keypoints.
 
     Args:
         truth: from `GroundTruth.as_dict`.
-        detections: as in predictions.json: image_id, category_id, bbox (left, top, width, height), score.
+        detections: as in predictions.json: image_id, category_id, bbox (left, top, width, height), score; keypoints.
+        sigmas: standard deviations of the keypoints, to evaluate these instead of the boxes.
 
     Returns:
-        Values in 0..1 by the names of `METRICS`; NaN if the dataset has no instances of that size.
+        Values in 0..1 by the names of `METRICS` or `KEYPOINT_METRICS`; NaN if there are no instances of that size.
 
     Raises:
         ImportError: pycocotools is not installed.
@@ -112,11 +117,14 @@ def evaluate(
         reference.createIndex()
         if detections:  # pycocotools cannot load an empty list
             results = reference.loadRes([dict(d) | {"image_id": numbers[d["image_id"]]} for d in detections])
-        run = evaluator(reference, results, "bbox")
+        run = evaluator(reference, results, "bbox" if sigmas is None else "keypoints")
+        if sigmas is not None:
+            run.params.kpt_oks_sigmas = np.array(sigmas)
         run.evaluate()
         run.accumulate()
         run.summarize()
-    return {name: float(v) if v >= 0 else float("nan") for name, v in zip(METRICS, run.stats, strict=True)}
+    names = METRICS if sigmas is None else KEYPOINT_METRICS
+    return {name: float(v) if v >= 0 else float("nan") for name, v in zip(names, run.stats, strict=True)}
 
 
 def table(metrics: Mapping[str, float]) -> str:
