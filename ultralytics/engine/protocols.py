@@ -29,6 +29,9 @@ class Batch(TypedDict, total=False):
         im_file: B file paths.
         ori_shape: B (height, width) of the image files, pixels.
         resized_shape: B (height, width) before padding, pixels.
+        masks: of segmentation (B, h, w) integers, k + 1 on the pixels of the image's k-th instance; or with
+            overlap_mask=False (N, h, w), nonzero inside.
+        keypoints: of pose estimation (N, K, 3) x and y as fractions of the image, and the visibility.
         ratio_pad: in validation B ((ratio h, ratio w), (left, top)) of the letterbox.
     """
 
@@ -36,6 +39,8 @@ class Batch(TypedDict, total=False):
     cls: Tensor
     bboxes: Tensor
     batch_idx: Tensor
+    masks: Tensor
+    keypoints: Tensor
     im_file: tuple[str, ...]
     ori_shape: list[tuple[int, int]]
     resized_shape: list[tuple[int, int]]

@@ -62,7 +62,7 @@ class TrainerSetup(TrainerInterface):
             self.resumed = resume.load_to_resume(overrides["resume"])
             args = resume.settings_of(self.resumed, overrides)
         else:
-            args = get_cfg(overrides, base=cfg)
+            args = get_cfg(overrides if self.task is None else overrides | {"task": self.task}, base=cfg)
         if args.batch < 1:
             raise ValueError(
                 f"batch={args.batch}: choosing the batch size by free memory is not part of this version; "
