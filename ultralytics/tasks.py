@@ -100,7 +100,6 @@ _ROWS = (
         labels=LabelSchema("polygon"),
         metric_keys=_metric_keys("B", "M"),
         description="a segmentation network",
-        available=False,
     ),
     Task(
         name="classify",

@@ -21,9 +21,7 @@ OFFICIAL = json.loads((GOLDEN / "pose.json").read_text())
 @pytest.fixture(params=made.CASES)
 def case(request, tmp_path):
     """Name, network as a checkpoint, images."""
-    save_checkpoint(
-        tmp_path / "net.pt", made.network(tasks, request.param), finished=True, train_args={"task": "pose"}
-    )
+    save_checkpoint(tmp_path / "net.pt", made.network(tasks, request.param), finished=True, train_args={"task": "pose"})
     return request.param, YOLO(tmp_path / "net.pt"), made.write_images(tmp_path)
 
 

@@ -19,21 +19,10 @@ class DetectionPredictor(BasePredictor):
 
     def postprocess(self, preds: Outputs, img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
         results = []
-        for rows, image, path in zip(self.suppress(preds), orig_imgs, self.batch[0], strict=True):
-            rows[:, :4] = scale_boxes(img.shape[2:], rows[:, :4], image.shape[:2])
-            results.append(self.build_result(rows, img, image, path))
+        for boxes, image, path in zip(self.suppress(preds), orig_imgs, self.batch[0], strict=True):
+            boxes[:, :4] = scale_boxes(img.shape[2:], boxes[:, :4], image.shape[:2])
+            results.append(Results(image, path=path, names=self.model.names, boxes=boxes))
         return results
-
-    def build_result(self, rows: Tensor, img: Tensor, orig_img: np.ndarray, path: str) -> Results:
-        """Result of one image.
-
-        Args:
-            rows: (n, 6 + E) corners in pixels of the original image, confidence, class, other channels.
-            img: (B, 3, H, W) input of the network.
-            orig_img: (height, width, 3) BGR, the original image.
-            path: of the original image.
-        """
-        return Results(orig_img, path=path, names=self.model.names, boxes=rows[:, :6])
 
     def suppress(self, preds: Outputs, nc: int = 0) -> list[Tensor]:
         """Detections per image, highest confidence first.

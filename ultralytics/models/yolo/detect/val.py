@@ -14,7 +14,7 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.evaluator import ClassResult, speed_line
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
-from ultralytics.engine.results import BaseTensor, Boxes, label_lines, write_label_file
+from ultralytics.engine.results import Boxes, label_lines, write_label_file
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.models.yolo.detect.data import PlottedParts, build_yolo_dataset, load_dataset_config, parts_to_plot
 from ultralytics.tasks import get_task
@@ -26,7 +26,16 @@ from ultralytics.utils.ops import scale_boxes, xywh2xyxy, xyxy2ltwh
 # plotting imports matplotlib, which takes longer than all the rest; it is imported where a figure is drawn
 
 
-class ImageLabels(TypedDict):
+class _BoxLabels(TypedDict):
+    cls: Tensor
+    bbox: Tensor
+    ori_shape: tuple[int, int]
+    imgsz: tuple[int, int]
+    ratio_pad: tuple[tuple[float, float], tuple[float, float]]
+    im_file: str
+
+
+class ImageLabels(_BoxLabels, total=False):
     """Labels of one image.
 
     Attributes:
@@ -36,14 +45,10 @@ class ImageLabels(TypedDict):
         imgsz: height and width in the batch.
         ratio_pad: of the letterbox, as for `scale_boxes`.
         im_file: path of the image.
+        keypoints: of pose estimation (M, K, 3) x and y in pixels of the original image, and the visibility.
     """
 
-    cls: Tensor
-    bbox: Tensor
-    ori_shape: tuple[int, int]
-    imgsz: tuple[int, int]
-    ratio_pad: tuple[tuple[float, float], tuple[float, float]]
-    im_file: str
+    keypoints: Tensor
 
 
 class DetectionValidator(BaseValidator):
@@ -172,7 +177,7 @@ class DetectionValidator(BaseValidator):
         self.stats["pred_cls"].append(predn[:, 5].numpy())
         self.stats["target_cls"].append(true_cls.numpy())
         if self.args.plots and not self.training:
-            self.confusion_matrix.process_batch(predn[:, :6], true_boxes, true_cls)
+            self.confusion_matrix.process_batch(predn, true_boxes, true_cls)
 
     def get_stats(self) -> dict[str, float]:
         stats = {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in self.stats.items()}
@@ -230,22 +235,15 @@ class DetectionValidator(BaseValidator):
         file, shape = labels["im_file"], labels["ori_shape"]
         if self.args.save_json:
             self.pred_to_json(predn, file)
-            self._add_truth(labels)
+            points = labels["keypoints"].numpy() if "keypoints" in labels else None
+            self._truth.add(file, shape, labels["bbox"].numpy(), labels["cls"].numpy(), keypoints=points)
         if self.args.save_txt:
             path = self.save_dir / "labels" / f"{Path(file).stem}.txt"
             self.save_one_txt(predn, bool(self.args.save_conf), shape, path)
 
-    def _add_truth(self, labels: ImageLabels) -> None:
-        """Keep the labels of one image for the evaluation of predictions.json."""
-        self._truth.add(labels["im_file"], labels["ori_shape"], labels["bbox"].numpy(), labels["cls"].numpy())
-
     def save_one_txt(self, predn: Tensor, save_conf: bool, shape: tuple[int, int], file: Path) -> None:
         """Write the predictions of one image of `shape` (height, width) as a label file."""
-        write_label_file(file, label_lines(self.components(predn, shape), save_conf=save_conf))
-
-    def components(self, predn: Tensor, shape: tuple[int, int]) -> list[BaseTensor]:
-        """The predictions of one image of `shape` (height, width) as components of a result."""
-        return [Boxes(predn[:, :6], shape)]
+        write_label_file(file, label_lines([Boxes(predn, shape)], save_conf=save_conf))
 
     def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """Append the predictions (n, 6) of one image, in pixels of the original, to `jdict`."""
@@ -264,12 +262,18 @@ class DetectionValidator(BaseValidator):
         """Write the labels in COCO's format (instances.json) and log the metrics of COCO's own evaluation."""
         self._truth.write(self.save_dir / "instances.json")
         try:
-            self.metrics.coco = coco.evaluate(self._truth.as_dict(), self.jdict)
+            parts = self.evaluate_coco()
         except (ImportError, coco.CocoError) as e:
             LOGGER.warning(f"COCO's metrics are left out. {e}")
-        else:
-            LOGGER.info(coco.table(self.metrics.coco))
+            return stats
+        self.metrics.coco = {f"{name}{suffix}": v for suffix, part in parts.items() for name, v in part.items()}
+        for suffix, part in parts.items():
+            LOGGER.info(coco.table(part, f"COCO{suffix}"))
         return stats
+
+    def evaluate_coco(self) -> dict[str, dict[str, float]]:
+        """The figures of COCO's own evaluation, by the suffix of their names: "" for boxes, "(M)" for masks."""
+        return {"": coco.evaluate(self._truth.as_dict(), self.jdict)}
 
     # ----------------------------------------------------------------------------------- plots
 
@@ -283,19 +287,19 @@ class DetectionValidator(BaseValidator):
         self.on_plot(path)
 
     def plot_predictions(self, batch: Batch, preds: Predictions, ni: int) -> None:
+        self.plot_rows(batch, preds, ni)
+
+    def plot_rows(self, batch: Batch, preds: Sequence[Tensor], ni: int, parts: PlottedParts | None = None) -> None:
+        """Plot predictions (n, 6 or more) per image: corners in pixels of the batch, confidence, class; and `parts`."""
         from ultralytics.utils.plotting import plot_images
 
-        rows = torch.cat(preds)
+        rows = torch.cat(list(preds))
         index = torch.repeat_interleave(torch.arange(len(preds)), torch.tensor([len(p) for p in preds]))
         path = self.save_dir / f"val_batch{ni}_pred.jpg"
         boxes, confs, classes = rows[:, :4], rows[:, 4], rows[:, 5]
         form: dict[str, Any] = {"confs": confs, "box_format": "xyxy", "paths": batch["im_file"], "names": self.names}
-        plot_images(batch["img"], index, classes, boxes, path=path, **form, **self.predicted_parts(rows))
+        plot_images(batch["img"], index, classes, boxes, path=path, **form, **(parts or {}))
         self.on_plot(path)
-
-    def predicted_parts(self, rows: Tensor) -> PlottedParts:
-        """What the predictions (n, 6 + E) of a batch have besides boxes."""
-        return {}
 
     def plot_curves(self) -> None:
         from ultralytics.utils.charts import plot_confusion_matrix, plot_mc_curve, plot_pr_curve

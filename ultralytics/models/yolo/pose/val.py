@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ultralytics.engine.protocols import Batch, Outputs, Predictions
-from ultralytics.engine.results import BaseTensor, Keypoints
-from ultralytics.models.yolo.detect.data import PlottedParts
+from ultralytics.engine.results import Boxes, Keypoints, label_lines, write_label_file
 from ultralytics.models.yolo.detect.val import DetectionValidator, ImageLabels
 from ultralytics.tasks import get_task
-from ultralytics.utils import LOGGER, coco
-from ultralytics.utils.coco_keypoints import KeypointTruth
+from ultralytics.utils import coco
 from ultralytics.utils.keypoint_metrics import BOX_TO_INSTANCE_AREA, default_sigmas, kpt_iou
 from ultralytics.utils.metrics import Metric
 from ultralytics.utils.ops import scale_coords
 from ultralytics.utils.task_metrics import PoseMetrics
-
-
-class PoseLabels(ImageLabels):
-    """Labels of one image.
-
-    Attributes:
-        keypoints: (M, K, 3) float32 x, y in pixels of the original image, and the visibility.
-    """
-
-    keypoints: Tensor
 
 
 class PoseValidator(DetectionValidator):
@@ -57,13 +46,12 @@ class PoseValidator(DetectionValidator):
                 f"{list(self.kpt_shape)}; use the data it was trained on, or train it on this data first"
             )
         self.sigma = torch.tensor(self.data.get("kpt_sigmas") or default_sigmas(self.kpt_shape))
-        self._truth: KeypointTruth = KeypointTruth(self.names)
 
     def postprocess(self, preds: Outputs) -> Predictions:
         """Outputs of the network -> per image (n, 6 + K * D) corners, confidence, class, keypoints."""
         return self.suppress(preds, self.nc)
 
-    def _prepare_batch(self, si: int, batch: Batch) -> PoseLabels:
+    def _prepare_batch(self, si: int, batch: Batch) -> ImageLabels:
         labels = super()._prepare_batch(si, batch)
         height, width = labels["imgsz"]
         keypoints = batch["keypoints"][batch["batch_idx"].reshape(-1) == si].cpu()
@@ -82,9 +70,9 @@ class PoseValidator(DetectionValidator):
         return predn[:, 6:].unflatten(1, self.kpt_shape)
 
     def _count(self, predn: Tensor, labels: ImageLabels, second: Tensor | None = None) -> None:
-        super()._count(predn, labels, self._match_keypoints(predn, cast(PoseLabels, labels)))
+        super()._count(predn, labels, self._match_keypoints(predn, labels))
 
-    def _match_keypoints(self, predn: Tensor, labels: PoseLabels) -> Tensor:
+    def _match_keypoints(self, predn: Tensor, labels: ImageLabels) -> Tensor:
         """(n, 10) which predictions are true positives by the similarity of their keypoints at which threshold."""
         sides = labels["bbox"][:, 2:] - labels["bbox"][:, :2]
         area = sides.prod(1) * BOX_TO_INSTANCE_AREA
@@ -93,12 +81,9 @@ class PoseValidator(DetectionValidator):
 
     # ----------------------------------------------------------------------------------- files
 
-    def components(self, predn: Tensor, shape: tuple[int, int]) -> list[BaseTensor]:
-        return [*super().components(predn, shape), Keypoints(self._keypoints(predn), shape)]
-
-    def _add_truth(self, labels: ImageLabels) -> None:
-        super()._add_truth(labels)
-        self._truth.add_keypoints(cast(PoseLabels, labels)["keypoints"].numpy())
+    def save_one_txt(self, predn: Tensor, save_conf: bool, shape: tuple[int, int], file: Path) -> None:
+        components = Boxes(predn[:, :6], shape), Keypoints(self._keypoints(predn), shape)
+        write_label_file(file, label_lines(components, save_conf=save_conf))
 
     def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """As in detection, with x, y and confidence of each keypoint (1 if the network gives none)."""
@@ -110,19 +95,14 @@ class PoseValidator(DetectionValidator):
         for row, values in zip(self.jdict[first:], keypoints.flatten(1).tolist(), strict=True):
             row["keypoints"] = [round(value, 3) for value in values]
 
-    def eval_json(self, stats: dict[str, float]) -> dict[str, float]:
-        """As in detection, and COCO's evaluation of the keypoints; its names end in (P)."""
-        super().eval_json(stats)
-        if self.metrics.coco:
-            keypoints = coco.evaluate(self._truth.as_keypoint_dict(), self.jdict, self.sigma.tolist())
-            LOGGER.info(coco.table(keypoints))
-            self.metrics.coco |= {f"{name}(P)": value for name, value in keypoints.items()}
-        return stats
+    def evaluate_coco(self) -> dict[str, dict[str, float]]:
+        keypoints = coco.evaluate(self._truth.as_dict(), self.jdict, "keypoints", sigmas=self.sigma.tolist())
+        return super().evaluate_coco() | {"(P)": keypoints}
 
     # ----------------------------------------------------------------------------------- plots
 
-    def predicted_parts(self, rows: Tensor) -> PlottedParts:
-        return {"keypoints": self._keypoints(rows)}
+    def plot_predictions(self, batch: Batch, preds: Predictions, ni: int) -> None:
+        self.plot_rows(batch, preds, ni, {"keypoints": self._keypoints(torch.cat(preds))})
 
     def curve_parts(self) -> dict[str, Metric]:
         return {"Box": self.metrics.box, "Pose": self.metrics.pose}
