@@ -106,15 +106,15 @@ class PoseModel(DetectionModel):
         BaseModel.__init__(self)
         shape = list(data_kpt_shape) if all(data_kpt_shape) else None
         self.build(cfg, ch, verbose, nc=nc, kpt_shape=shape)
-        head = self.model[-1]
+        head, file = self.model[-1], self.yaml.get("yaml_file") or "model file"
         if not isinstance(head, Pose):
-            raise ModelFileError(f"the last row is a {type(head).__name__}; a pose network needs Pose [nc, kpt_shape]")
+            raise ModelFileError(f"{file}: the last row is {type(head).__name__}; a pose network needs Pose")
         # an attribute and not a property: 8.3.0 reads it from the pickled network
         self.kpt_shape = int(head.kpt_shape[0]), int(head.kpt_shape[1])
         if shape and self.kpt_shape != tuple(shape):
             raise ModelFileError(
-                f"the head has {list(self.kpt_shape)} for its keypoints, the data {shape}; write [nc, kpt_shape] as "
-                "the arguments of the last row"
+                f"{file}: the last row has kpt_shape {list(self.kpt_shape)}, the data {shape}; write [nc, kpt_shape] "
+                "as its arguments"
             )
 
     @property
