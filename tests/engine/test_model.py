@@ -199,7 +199,7 @@ def test_mistakes(tiny_model, call, message):
 
 
 def test_other_tasks_are_named(tiny_model):
-    with pytest.raises(ValueError, match="the task 'poes' is not part of this version.*did you mean 'pose'"):
+    with pytest.raises(ValueError, match=r"the task 'poes' is not part of this version.*did you mean 'pose'"):
         YOLO(tiny_model, task="poes")
     with pytest.raises(ValueError, match="the last row is Detect; a pose network needs Pose"):
         YOLO(tiny_model, task="pose")

@@ -83,7 +83,7 @@ def first_image(data):
 
 
 def batch(instances, size=(64, 96), original=(128, 192)):
-    """Two images of `size` that were twice as large; instances (image, class, box, keypoints (K, 3)) in batch pixels."""
+    """Two images of `size` that were twice as large; instances are (image, class, box, keypoints) in batch pixels."""
     h, w = size
     boxes = torch.tensor([box for _, _, box, _ in instances], dtype=torch.float32).reshape(-1, 4)
     x1, y1, x2, y2 = boxes.T
