@@ -36,7 +36,12 @@ SHAPES = ((160, 160), (120, 160), (160, 96), (100, 200), (64, 64), (128, 160))  
 IMGSZ = 160
 PREDICT = {"imgsz": IMGSZ, "conf": 0.55, "iou": 0.5, "max_det": 8, "verbose": False}
 VAL = {"imgsz": IMGSZ, "batch": 3, "workers": 0, "plots": False, "verbose": False, "device": "cpu"}
-VARIANTS = {"rect": {}, "square": {"rect": False}, "separate": {"overlap_mask": False}, "one class": {"single_cls": True}}
+VARIANTS = {
+    "rect": {},
+    "square": {"rect": False},
+    "separate": {"overlap_mask": False},
+    "one class": {"single_cls": True},
+}
 # 8.3.0 cuts a border to whole cells of the prototypes, so its masks are shifted where a border is not a multiple of 4
 RETINA = (0, 1, 4)
 
@@ -66,7 +71,7 @@ def write_images(folder):
     """The images as files; returns their paths."""
     folder.mkdir(parents=True)
     paths = [str(folder / f"{i}.png") for i in range(len(SHAPES))]
-    for i, (path, shape) in enumerate(zip(paths, SHAPES)):
+    for i, (path, shape) in enumerate(zip(paths, SHAPES, strict=True)):
         cv2.imwrite(path, draw(i, shape))
     return paths
 

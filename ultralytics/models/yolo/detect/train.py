@@ -23,7 +23,7 @@ class DetectionTrainer(BaseTrainer):
     """Trains a detection network: `DetectionTrainer(overrides={"model": ..., "data": ...}).train()`."""
 
     task = "detect"
-    loss_names = ("box_loss", "cls_loss", "dfl_loss")
+    loss_names: tuple[str, ...] = ("box_loss", "cls_loss", "dfl_loss")
     validator_class: type[DetectionValidator] = DetectionValidator
 
     def get_dataset(self) -> dict[str, Any]:
