@@ -19,7 +19,7 @@ LabelKind = Literal["box", "polygon", "keypoints", "oriented_box", "class"]
 
 @dataclass(frozen=True)
 class LabelSchema:
-    """What one line of a label file holds, and with it what an instance of the dataset has.
+    """What one line of a label file holds, and with it what an instance of the dataset has; and where the files are.
 
     Attributes:
         kind: "box" (`class cx cy w h`, or a polygon, of which the bounding box is used), "polygon" (`class x1 y1 x2 y2
@@ -27,10 +27,13 @@ class LabelSchema:
             keypoint, the visibility), "oriented_box" (`class x1 y1 x2 y2 x3 y3 x4 y4`), or "class" (no label file: the
             folder of an image is its class).
         kpt_shape: (number of keypoints, values per keypoint: 2 or 3) for "keypoints"; comes from the dataset file.
+        folder: name of the folder of the label files, which replaces `images` in the path of an image; the dataset file
+            may set it with `labels_dir`.
     """
 
     kind: LabelKind = "box"
     kpt_shape: tuple[int, int] | None = None
+    folder: str = "labels"
 
 
 @dataclass(frozen=True)

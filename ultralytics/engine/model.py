@@ -95,7 +95,8 @@ class YOLO:
         checkpoint = self.trainer.best if self.trainer.best.exists() else self.trainer.last
         if checkpoint.exists():
             self._load_checkpoint(str(checkpoint))
-        self.metrics = self.trainer.validator.metrics
+        # only the first of several processes validates
+        self.metrics = self.trainer.validator.metrics if self.trainer.validator else None
         return self.metrics
 
     def val(self, validator: type | None = None, **kwargs: Any) -> Any:

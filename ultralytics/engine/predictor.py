@@ -22,7 +22,7 @@ from ultralytics.engine.callbacks import Callbacks
 from ultralytics.engine.feature_maps import save_feature_maps
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.ops import Profile
@@ -248,7 +248,7 @@ class BasePredictor:
         """
         if model is None:
             raise ValueError("the predictor has no network; give model= a network or a checkpoint such as best.pt")
-        network = model if isinstance(model, nn.Module) else load_checkpoint(model).network
+        network = model if isinstance(model, nn.Module) else load_network(model)
         self.stride = max_stride(network)
         self.imgsz = list(check_imgsz(self.args.imgsz, stride=self.stride, min_dim=2))  # type: ignore[arg-type]
         self.names = network.names  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from ultralytics.engine.protocols import Batch
 from ultralytics.engine.stability import FiniteGuard
 from ultralytics.engine.trainer_interface import UNSET
 from ultralytics.engine.trainer_setup import PLOTTED_BATCHES, TrainerSetup
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.utils import LOGGER, dist
 from ultralytics.utils.torch_utils import unwrap
 
@@ -182,7 +182,7 @@ class BaseTrainer(TrainerSetup):
     def final_eval(self) -> None:
         """Validate best.pt as it is on the disk, with plots; its metrics are those of the run."""
         LOGGER.info(f"\nValidating {self.best}")
-        network = load_checkpoint(self.best).network.to(self.device)
+        network = load_network(self.best).to(self.device)
         metrics = self.validator(model=network)
         self.metrics = {k: v for k, v in metrics.items() if k != "fitness"}
         self.run_callbacks("on_fit_epoch_end")

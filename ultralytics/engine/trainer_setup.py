@@ -21,7 +21,7 @@ from ultralytics.engine.run_dir import RunDir
 from ultralytics.engine.stability import amp_works, check_batch_norm
 from ultralytics.engine.stopping import TimeBudget
 from ultralytics.engine.trainer_interface import TrainerInterface
-from ultralytics.nn.checkpoint import Checkpoint, load_checkpoint
+from ultralytics.nn.checkpoint import Checkpoint, load_network
 from ultralytics.utils import LOGGER, dist
 from ultralytics.utils.torch_utils import ModelEMA, describe_device, init_seeds, keep_freed_memory, max_stride
 
@@ -91,10 +91,10 @@ class TrainerSetup(TrainerInterface):
             return
         weights, cfg = None, self.args.model
         if str(cfg).endswith((".pt", ".pth", ".safetensors")):
-            weights = load_checkpoint(cfg).network
+            weights = load_network(cfg)
             cfg = weights.yaml
         elif isinstance(self.args.pretrained, str | Path):
-            weights = load_checkpoint(self.args.pretrained).network
+            weights = load_network(self.args.pretrained)
         self.model = self.get_model(cfg=cfg, weights=weights)
 
     def is_best(self) -> bool:

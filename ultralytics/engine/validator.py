@@ -19,7 +19,7 @@ from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
 from ultralytics.engine.progress import BAR_FORMAT
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, Settings
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, VERBOSE, dist
 from ultralytics.utils.files import atomic_write
@@ -226,7 +226,7 @@ class BaseValidator:
         source = self.args.model if model is None else model
         if source is None:
             raise ValueError("validation needs a network: YOLO('best.pt').val(...)")
-        return source if isinstance(source, nn.Module) else load_checkpoint(source).network
+        return source if isinstance(source, nn.Module) else load_network(source)
 
     def _inside(self, trainer: TrainingRun) -> nn.Module:
         self.device, self.data, self.half = trainer.device, trainer.data, False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -70,8 +70,7 @@ class DetectionValidator(BaseValidator):
     def get_dataloader(self, dataset_path: ImagePath, batch_size: int) -> EvalLoader:
         dataset = self.build_dataset(dataset_path, batch=batch_size)
         workers = loading_processes(self.args.workers, self.device)
-        loader = build_dataloader(dataset, batch_size, workers, shuffle=False, seed=self.args.seed)
-        return cast(EvalLoader, loader)
+        return build_dataloader(dataset, batch_size, workers, shuffle=False, seed=self.args.seed)
 
     # ----------------------------------------------------------------------------------- counting
 
