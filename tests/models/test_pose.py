@@ -11,7 +11,7 @@ import pytest
 import torch
 from pose_examples import MODEL, write_dataset, write_model
 
-from ultralytics import YOLO
+from ultralytics import YOLO, cli
 from ultralytics.data.dataset_config import DatasetError
 from ultralytics.engine.results import Keypoints
 from ultralytics.models.yolo.pose import PosePredictor, PoseTrainer, PoseValidator
@@ -454,6 +454,21 @@ def test_classes_set_their_task(model_file, data, tmp_path):
     assert stats.keys() == {*METRICS, "fitness"}
     predictor = PosePredictor(overrides={"model": str(trainer.best), "imgsz": 64, "conf": 0.001, "verbose": False})
     assert predictor(str(first_image(data)))[0].keypoints is not None
+
+
+def test_command_line(model_file, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fast = ["imgsz=64", "workers=0", "device=cpu", "verbose=False", f"project={tmp_path / 'runs'}"]
+    train = ["pose", "train", f"model={model_file}", f"data={data}", "epochs=1", "batch=4", "plots=False", *fast]
+    assert cli.entrypoint(train) == 0
+    best = tmp_path / "runs" / "train" / "weights" / "best.pt"
+    assert cli.entrypoint(["val", f"model={best}", "batch=4", "conf=0.001", "save_json=True", *fast]) == 0
+    predict = ["pose", "predict", f"model={best}", f"source={first_image(data)}", "conf=0.001", "save_txt=True", *fast]
+    assert cli.entrypoint(predict) == 0
+    line = (tmp_path / "runs" / "predict" / "labels" / "0.txt").read_text().splitlines()[0]
+    assert len(line.split()) == 1 + 4 + 9
+    assert (tmp_path / "runs" / "val" / "PosePR_curve.png").exists()
+    assert "keypoints" in json.loads((tmp_path / "runs" / "val" / "predictions.json").read_text())[0]
 
 
 def test_kpt_shape_of_networks():
