@@ -51,6 +51,10 @@ class Task:
         labels: what a label file of the task holds.
         metric_keys: names of the task's metrics, in the order of the columns of results.csv.
         description: what its networks are called in messages.
+        imgsz: default image size in pixels.
+        kept_options: options of a checkpoint's training, besides those that every task keeps, with which later calls
+            start: they decide which images belong to a split and how an image is prepared.
+        unused_options: options that have no effect on the task although they have one in the mode.
         available: False for a task of 8.3.0 whose files are recognized, so that messages can name it, but whose
             classes are not part of this version.
     """
@@ -64,6 +68,9 @@ class Task:
     metric_keys: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     description: str = ""
+    imgsz: int = 640
+    kept_options: tuple[str, ...] = ()
+    unused_options: tuple[str, ...] = ()
     available: bool = True
 
     @property
@@ -83,6 +90,12 @@ def _metric_keys(*letters: str) -> tuple[str, ...]:
     return tuple(f"metrics/{figure}({letter})" for letter in letters for figure in figures)
 
 
+# there are no boxes to match, to suppress, to filter by class, to crop or to move
+_UNUSED_BY_CLASSIFICATION = (
+    *("single_cls", "rect", "close_mosaic", "multi_scale", "conf", "iou", "max_det", "agnostic_nms", "classes"),
+    *("augment", "cache", "save_crop", "save_conf", "show_boxes", "box", "cls", "dfl"),
+    *("degrees", "translate", "shear", "perspective", "bgr", "mosaic", "mixup"),
+)
 _ROWS = (
     Task(
         name="detect",
@@ -114,7 +127,9 @@ _ROWS = (
         labels=LabelSchema("class"),
         metric_keys=("metrics/accuracy_top1", "metrics/accuracy_top5"),
         description="a classification network",
-        available=False,
+        imgsz=224,
+        kept_options=("crop_fraction", "letterbox", "seed"),
+        unused_options=_UNUSED_BY_CLASSIFICATION,
     ),
     Task(
         name="pose",

@@ -17,6 +17,7 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.files import yaml_load
 
 SPLITS = ("train", "val", "test", "minival")
+TEXT_KEYS = ("names", "path", *SPLITS, "validation")  # text as written: `no` is a class and 2024_01 a folder
 
 
 class DatasetError(ValueError):
@@ -166,7 +167,7 @@ def _read(dataset: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path
         yaml_file = Path(find_data_yaml(dataset)).absolute()
     except FileNotFoundError as e:
         raise DatasetNotFoundError(f"{e}\nA dataset file is YAML with the lines path, train, val and names.") from e
-    return yaml_load(yaml_file), yaml_file
+    return yaml_load(yaml_file, TEXT_KEYS), yaml_file
 
 
 def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
@@ -182,7 +183,13 @@ def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
     if isinstance(names, (list, tuple)):
         names = dict(enumerate(names))
     if isinstance(names, Mapping):
-        names = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in names.items()}
+        numbers = [int(key) if isinstance(key, str) and key.isdecimal() else key for key in names]
+        repeated = [number for i, number in enumerate(numbers) if number in numbers[:i]]
+        if repeated:
+            raise DatasetError(
+                f"{where}: the class number {repeated[0]} occurs twice in `names`; give each number once."
+            )
+        names = dict(zip(numbers, names.values(), strict=True))
     if not isinstance(names, Mapping) or not names:
         raise DatasetError(f"{where}: names is {names!r}, but must be a list of names or 'number: name' lines.")
     if sorted(names, key=str) != sorted(range(len(names)), key=str):
@@ -192,7 +199,13 @@ def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
         )
     if nc is not None and nc != len(names):
         raise DatasetError(f"{where}: nc is {nc}, but there are {len(names)} names. Correct one, or leave nc out.")
-    return {i: str(names[i]) for i in range(len(names))}
+    return {i: _name(names[i], i, where) for i in range(len(names))}
+
+
+def _name(name: object, number: int, where: str) -> str:
+    if name is None or isinstance(name, (list, tuple, Mapping)) or not str(name).strip():
+        raise DatasetError(f"{where}: the name of class {number} is {name!r}, but must be text.")
+    return str(name)
 
 
 def _roots(path: Any, yaml_file: Path | None) -> list[Path]:

@@ -2,7 +2,8 @@
 
 A bad image or a bad line (see data/label_parser.py) takes that image out of the dataset; images without a label file
 or with an empty one stay, as background. The results are logged once, in a summary. Nothing in the dataset is
-written. The cache is in the user's settings folder; only images whose files changed (size or time) are read again.
+written. The cache is in the user's settings folder; only images whose files changed (data/file_stamps.py) are
+read again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from ultralytics.data.array_file import pack_text
 from ultralytics.data.dataset_config import DatasetError
+from ultralytics.data.file_stamps import file_stamps
 from ultralytics.data.image_check import check_image
 from ultralytics.data.images import label_path
 from ultralytics.data.instances import Segments, offsets_of
@@ -78,7 +80,7 @@ def scan_labels(images: Sequence[str], nc: int, prefix: str, schema: LabelSchema
     """
     file = settings_dir() / "cache" / f"labels-{_cache_key(images, nc, schema)}.bin"
     old = read_cache(file)
-    stamps = _stamps(images, schema.folder)
+    stamps = file_stamps(images, schema.folder)
     if old is not None and is_current(old, images, stamps):
         return old, True
     table = _update(images, stamps, old, nc, schema, prefix)
@@ -211,15 +213,3 @@ def _folder(images: Sequence[str]) -> str:
 def _cache_key(images: Sequence[str], nc: int, schema: LabelSchema) -> str:
     text = f"{VERSION}|{schema.kind}|{schema.kpt_shape}|{schema.folder}|{nc}|{_folder(images)}|{images[0]}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
-
-
-def _stamps(images: Sequence[str], labels_folder: str) -> np.ndarray:
-    stamps = np.full((len(images), 4), -1, np.int64)
-    for row, image in enumerate(images):
-        for column, path in ((0, image), (2, label_path(image, labels_folder))):
-            try:
-                stat = os.stat(path)  # noqa: PTH116 - a Path costs ten times as much, and there may be a million
-            except OSError:
-                continue
-            stamps[row, column : column + 2] = stat.st_size, stat.st_mtime_ns
-    return stamps

@@ -92,8 +92,9 @@ class BaseTrainer(TrainerSetup):
             self.loss, self.loss_items = self.model(batch)
         guard.add(self.loss, f"batch {i + 1} of epoch {self.epoch + 1}", batch["im_file"])
         self.tloss = self.loss_items if self.tloss is None else (self.tloss * i + self.loss_items) / (i + 1)
-        # gradients are averaged over the processes, whose losses are sums over their images
-        self.optimization.backward(self.loss * dist.world_size() if dist.is_distributed() else self.loss)
+        # gradients are averaged over the processes, which is too little where losses are sums over their images
+        is_sum = dist.is_distributed() and not self.loss_is_mean
+        self.optimization.backward(self.loss * dist.world_size() if is_sum else self.loss)
         guard.check()
         if self.optimization.step_due(ni):
             self.optimizer_step()

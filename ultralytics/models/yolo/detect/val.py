@@ -231,7 +231,7 @@ class DetectionValidator(BaseValidator):
             self.pred_to_json(predn, file)
             self._truth.add(file, shape, labels["bbox"].numpy(), labels["cls"].numpy())
         if self.args.save_txt:
-            path = self.save_dir / "labels" / f"{Path(file).stem}.txt"
+            path = self.save_dir / "labels" / f"{self.stem(file)}.txt"
             self.save_one_txt(predn, bool(self.args.save_conf), shape, path)
 
     def save_one_txt(self, predn: Tensor, save_conf: bool, shape: tuple[int, int], file: Path) -> None:
@@ -240,7 +240,7 @@ class DetectionValidator(BaseValidator):
 
     def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """Append the predictions (n, 6) of one image, in pixels of the original, to `jdict`."""
-        image_id = coco.image_id(filename)
+        image_id = self._truth.image_id(filename)
         for box, row in zip(xyxy2ltwh(predn[:, :4]).tolist(), predn.tolist(), strict=True):
             self.jdict.append(
                 {
