@@ -64,8 +64,8 @@ class TrainerSetup(TrainerInterface):
             self.resumed = resume.load_to_resume(overrides["resume"])
             args = resume.settings_of(self.resumed, overrides)
         else:
-            task = {} if self.task is None else {"task": self.task}
-            args = get_cfg(overrides | task, base=self.with_task_defaults(cfg))
+            options = overrides if self.task is None else overrides | {"task": self.task}
+            args = get_cfg(options, base=self.with_task_defaults(cfg))
         if args.batch < 1:
             raise ValueError(
                 f"batch={args.batch}: choosing the batch size by free memory is not part of this version; "

@@ -9,7 +9,6 @@ Dimensions: n predictions, m instances of an image, nm coefficients, (h, w) rows
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +105,7 @@ class SegmentationValidator(DetectionValidator):
                 components = [Boxes(predn[part, :6], labels["ori_shape"]), Masks(masks, labels["ori_shape"])]
                 lines += label_lines(components, save_conf=bool(self.args.save_conf))
         if self.args.save_txt:
-            write_label_file(self.save_dir / "labels" / f"{Path(file).stem}.txt", lines)
+            write_label_file(self.save_dir / "labels" / f"{self.stem(file)}.txt", lines)
         if self.args.save_json:
             self._add_truth(labels, true_masks)
 
