@@ -1,5 +1,5 @@
 """The YOLO family: one folder per task, with train.py, val.py and predict.py."""
 
-from ultralytics.models.yolo import detect, segment
+from ultralytics.models.yolo import detect, pose, segment
 
-__all__ = ["detect", "segment"]
+__all__ = ["detect", "pose", "segment"]
