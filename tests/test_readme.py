@@ -36,6 +36,8 @@ TRANSLATIONS = [
     ("docs/weights.md", "docs/权重迁移.md"),
     ("docs/compatibility.md", "docs/兼容性.md"),
     ("docs/tasks/classify.md", "docs/tasks/图像分类.md"),
+    ("docs/tasks/pose.md", "docs/tasks/关键点检测.md"),
+    ("docs/tasks/segment.md", "docs/tasks/实例分割.md"),
 ]
 _BLOCK = re.compile(r"(?:<!-- test: (?P<mark>[^\n]*?) -->\n)?```(?P<language>python|bash)\n(?P<code>.*?)```", re.S)
 

@@ -116,7 +116,6 @@ _ROWS = (
         labels=LabelSchema("polygon"),
         metric_keys=_metric_keys("B", "M"),
         description="a segmentation network",
-        available=False,
     ),
     Task(
         name="classify",
@@ -141,7 +140,6 @@ _ROWS = (
         labels=LabelSchema("keypoints", (17, 3)),
         metric_keys=_metric_keys("B", "P"),
         description="a pose estimation network",
-        available=False,
     ),
     Task(
         name="obb",

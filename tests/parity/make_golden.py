@@ -29,6 +29,7 @@ def main():
         networks / "make_networks.py",
         networks / "make_families.py",
         TESTS / "models" / "golden" / "make_classification.py",
+        TESTS / "models" / "golden" / "make_pose.py",
     ):
         subprocess.run([sys.executable, str(script)], check=True)
     if len(sys.argv) > 1:

@@ -66,6 +66,42 @@ def activation(out):
         np.savez(out / "relu.npz", network(recipe.image(recipe.SHAPES["rectangular"]))[0].numpy())
 
 
+def use_pose(out, file, images, data):
+    """Predictions and metrics of a pose checkpoint."""
+    pairs = _pose_recipe().predict(YOLO(file), images)
+    arrays = {}
+    for i, (boxes, points) in enumerate(pairs):
+        arrays |= {f"boxes{i}": boxes, f"points{i}": points}
+    np.savez(out / "pose.npz", **arrays)
+    (out / "pose.json").write_text(json.dumps(_pose_recipe().validate(YOLO(file), data, out)))
+
+
+def train_pose(out, data, epochs, imgsz):
+    """Trains a pose network; the metrics are those of a separate validation of its best weights."""
+    common = {"workers": 0, "plots": False, "verbose": False, "device": "cpu"}
+    options = {
+        "amp": False,
+        "pretrained": False,
+        "optimizer": "AdamW",
+        "lr0": 0.003,
+        "project": str(out),
+        "name": "run",
+    }
+    YOLO("yolo11n-pose.yaml").train(data=data, imgsz=imgsz, epochs=epochs, batch=8, **options, **common)
+    metrics = YOLO(out / "run" / "weights" / "best.pt").val(data=data, imgsz=imgsz, batch=8, **common)
+    (out / "pose.json").write_text(json.dumps({key: float(value) for key, value in metrics.results_dict.items()}))
+
+
+def _pose_recipe():
+    import importlib.util
+
+    file = Path(__file__).resolve().parents[1] / "models" / "golden" / "make_pose.py"
+    spec = importlib.util.spec_from_file_location("make_pose", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def train_classes(out, data, images):
     """Trains a classification network for one epoch; its checkpoint, probabilities and metrics."""
     common = {"data": data, "imgsz": 64, "batch": 4, "workers": 0, "plots": False, "device": "cpu", "verbose": False}

@@ -173,6 +173,13 @@ class TestAnnotator:
         annotator.kpts(points[:, :2], (120, 200), radius=3)
         assert changed(gray(), annotator.result())[3] >= 102  # without confidences
 
+    def test_keypoints_have_a_rim_that_contrasts_with_their_color(self):
+        for color, rim in (((104, 31, 17), 255), ((255, 255, 255), 0)):
+            annotator = Annotator(np.full((40, 40, 3), color, np.uint8))  # on an image of the same color
+            annotator.kpts(np.array([[20.0, 20.0]]), (40, 40), radius=5, kpt_color=color)
+            assert annotator.result()[20, 20].tolist() == list(color)
+            assert abs(int(annotator.result()[20, 26, 0]) - rim) < 60
+
     def test_outline_of_a_segment(self):
         annotator = Annotator(gray())
         polygon = np.array([[50.0, 40], [90, 40], [90, 80], [50, 80]])

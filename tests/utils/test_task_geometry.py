@@ -142,6 +142,16 @@ def test_crop_options():
     assert by_box.sum() < margin.sum() < none.sum()
 
 
+def test_masks_with_the_letterbox_of_a_validation_batch():
+    """The image is not scaled up to the batch's shape; its scale and border are given."""
+    values = torch.zeros(1, 1, 16, 24)
+    values[..., 4:8, 6:12] = 1  # rows 16 to 32 and columns 24 to 48 of 64 x 96 pixels
+    scaled = masks.scale_masks(values, (60, 80), input_shape=(64, 96), ratio_pad=((0.5, 0.5), (20, 12)))[0, 0] > 0.5
+    rows, columns = scaled.nonzero().T
+    found = [rows.min(), rows.max() + 1, columns.min(), columns.max() + 1]
+    assert [int(v) for v in found] == [8, 40, 8, 56]  # (16 - 12) / 0.5 and so on
+
+
 def test_masks_in_parts_equal_masks_at_once(monkeypatch):
     protos, coefficients, boxes = make_tasks.mask_inputs(0)
     whole = masks.process_mask(protos, coefficients, boxes, (80, 112), upsample=True)

@@ -314,7 +314,7 @@ def _usable_args(train_args: dict[str, Any], path: Path, keys: Sequence[str]) ->
                 get_cfg({key: train_args[key]})
             except OptionError as e:
                 if key == "task" and isinstance(train_args[key], str):
-                    raise
+                    raise OptionError(f"{path}: {e}") from e
                 LOGGER.warning(f"{path}: a setting of its training is ignored. {e}")
             else:
                 kept[key] = train_args[key]

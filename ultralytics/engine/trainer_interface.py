@@ -70,6 +70,7 @@ class TrainerInterface:
         train_time_start: time stamp of the start, seconds.
     """
 
+    task: str | None = None  # of a task's trainer; it overrides the setting
     loss_names: tuple[str, ...] = ()
     loss_is_mean = False
 

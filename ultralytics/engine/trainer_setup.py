@@ -66,7 +66,8 @@ class TrainerSetup(TrainerInterface):
             self.resumed = resume.load_to_resume(overrides["resume"])
             args = resume.settings_of(self.resumed, overrides)
         else:
-            args = get_cfg(self.with_task_defaults(cfg), overrides)
+            options = overrides if self.task is None else overrides | {"task": self.task}
+            args = get_cfg(self.with_task_defaults(cfg), options)
         if args.batch < 1:
             raise ValueError(
                 f"batch={args.batch}: choosing the batch size by free memory is not part of this version; "

@@ -77,6 +77,7 @@ class BaseValidator:
         plots: files that were drawn -> data passed to `on_plot`.
     """
 
+    task: str | None = None  # of a task's validator; it overrides the setting
     metric_keys: tuple[str, ...] = ()  # columns of results.csv that come from the metrics
 
     def __init__(
@@ -88,7 +89,8 @@ class BaseValidator:
         _callbacks: Mapping[str, list[Callback]] | None = None,
     ) -> None:
         given = vars(args) if isinstance(args, SimpleNamespace) else dict(args or {})
-        self.args = get_cfg({"mode": "val", **given})
+        own = {} if self.task is None else {"task": self.task}
+        self.args = get_cfg({"mode": "val", **given, **own})
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         self.callbacks = _callbacks if isinstance(_callbacks, Callbacks) else Callbacks(_callbacks)

@@ -16,7 +16,7 @@ from ultralytics.nn import registry
 from ultralytics.nn.augmented_prediction import predict_augmented
 from ultralytics.nn.base import BaseModel, Config, Criterion
 from ultralytics.nn.model_file import ModelFileError, guess_model_scale, yaml_model_load
-from ultralytics.nn.modules import Detect
+from ultralytics.nn.modules import Detect, Pose
 from ultralytics.nn.parser import parse_model
 from ultralytics.tasks import OFFICIAL_TASKS, task_of_file_name, task_of_head
 from ultralytics.utils import LOGGER
@@ -88,9 +88,13 @@ class PoseModel(DetectionModel):
     Args:
         cfg, ch, nc, verbose: as of DetectionModel.
         data_kpt_shape: (number of keypoints, values per keypoint) of the dataset, in place of the file's `kpt_shape`.
-    """
 
-    kpt_sigmas: Sequence[float] | None = None  # standard deviations of the dataset's keypoints, for the loss
+    Attributes:
+        kpt_shape: (number of keypoints, values per keypoint: 2 for x, y, or 3 with the visibility).
+
+    Raises:
+        ModelFileError: as of DetectionModel, or the head does not take `data_kpt_shape`.
+    """
 
     def __init__(
         self,
@@ -103,12 +107,30 @@ class PoseModel(DetectionModel):
         BaseModel.__init__(self)
         shape = list(data_kpt_shape) if all(data_kpt_shape) else None
         self.build(cfg, ch, verbose, nc=nc, kpt_shape=shape)
+        head, file = self.model[-1], self.yaml.get("yaml_file") or "model file"
+        if not isinstance(head, Pose):
+            raise ModelFileError(f"{file}: the last row is {type(head).__name__}; a pose network needs Pose")
+        # an attribute and not a property: 8.3.0 reads it from the pickled network
+        self.kpt_shape = int(head.kpt_shape[0]), int(head.kpt_shape[1])
+        if shape and self.kpt_shape != tuple(shape):
+            raise ModelFileError(
+                f"{file}: the last row has kpt_shape {list(self.kpt_shape)}, the data {shape}; write [nc, kpt_shape] "
+                "as its arguments"
+            )
 
     @property
-    def kpt_shape(self) -> tuple[int, int]:
-        """(number of keypoints, values per keypoint)."""
-        count, values = self.yaml["kpt_shape"]
-        return int(count), int(values)
+    def kpt_sigmas(self) -> list[float] | None:
+        """Standard deviations of the keypoints that the loss uses, from the dataset file; None for the defaults.
+
+        They are kept in `yaml`, and with it in checkpoints.
+        """
+        return self.yaml.get("kpt_sigmas")
+
+    @kpt_sigmas.setter
+    def kpt_sigmas(self, sigmas: Sequence[float] | None) -> None:
+        self.yaml.pop("kpt_sigmas", None)
+        if sigmas:
+            self.yaml["kpt_sigmas"] = [float(sigma) for sigma in sigmas]
 
     def init_criterion(self) -> Criterion:
         return v8PoseLoss(self)

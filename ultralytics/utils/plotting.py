@@ -43,6 +43,7 @@ MAX_LABEL_SHARE = 0.5  # of the image's width, or
 MIN_LABEL_WIDTH = 10  # font sizes, if that is more
 DEFAULT_FONT = "Arial.ttf"  # 8.3.0's default; stands for OpenCV's font here, nothing is downloaded
 KEYPOINT_CONFIDENCE = 0.25
+MIN_RIMMED_RADIUS = 4  # pixels
 MAX_COORDINATE = 30000  # OpenCV's drawing functions fail at larger ones
 GRAY: RGB = (128, 128, 128)
 WHITE: RGB = (255, 255, 255)
@@ -185,8 +186,10 @@ class Annotator:
                     line = pixels[start - 1].tolist(), pixels[end - 1].tolist()
                     cv2.line(self.im, *line, kpt_color or _bgr(color), max(size // 2, 1), cv2.LINE_AA)
         for i in np.flatnonzero(present).tolist():
-            palette = _bgr(self.kpt_color[i]) if is_person else colors(i, bgr=True)
-            cv2.circle(self.im, pixels[i].tolist(), size, kpt_color or palette, -1, cv2.LINE_AA)
+            color = kpt_color or (_bgr(self.kpt_color[i]) if is_person else colors(i, bgr=True))
+            if size >= MIN_RIMMED_RADIUS:  # dark points on dark images, and light ones on light images, need a rim
+                cv2.circle(self.im, pixels[i].tolist(), size + 1, readable_on(color), -1, cv2.LINE_AA)
+            cv2.circle(self.im, pixels[i].tolist(), size, color, -1, cv2.LINE_AA)
 
     def rectangle(
         self,

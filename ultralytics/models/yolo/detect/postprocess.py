@@ -15,9 +15,15 @@ from ultralytics.utils.nms import non_max_suppression
 
 
 def detections(
-    preds: Outputs, args: IterableSimpleNamespace, *, agnostic: bool, multi_label: bool = False
+    preds: Outputs,
+    args: IterableSimpleNamespace,
+    *,
+    agnostic: bool,
+    multi_label: bool = False,
+    nc: int = 0,
+    rotated: bool = False,
 ) -> list[Tensor]:
-    """Outputs of a network in evaluation mode -> per image (n, 6) corners in pixels of the batch, confidence, class.
+    """Outputs of a network in evaluation mode -> per image (n, 6 + E) corners in pixels, confidence, class, extras.
 
     The output of an end-to-end head (YOLOv10) has one prediction per instance: it is filtered only, and `iou` has no
     effect.
@@ -27,6 +33,8 @@ def detections(
         args: conf, iou, classes and max_det.
         agnostic: boxes suppress boxes of other classes, too.
         multi_label: one detection for every class above the threshold instead of the best class of each box.
+        nc: number of classes; 0 if the output has no other channels after the box.
+        rotated: the last channel is the angle of the box; rows have center, width and height in place of corners.
     """
     output: Any = preds[0] if isinstance(preds, list | tuple) else preds
     if is_end_to_end(preds):
@@ -39,6 +47,8 @@ def detections(
         agnostic=agnostic,
         multi_label=multi_label,
         max_det=args.max_det,
+        nc=nc,
+        rotated=rotated,
     )
 
 

@@ -17,14 +17,29 @@ from ultralytics.utils.ops import scale_boxes
 class DetectionPredictor(BasePredictor):
     """Predicts boxes for any source."""
 
+    task = "detect"
+    rotated = False  # whether boxes have an angle
+
     def setup_model(self, model: nn.Module | str | Path | None, verbose: bool = True) -> None:
         super().setup_model(model, verbose)
         allow_detections(self.model, self.args.max_det)
 
     def postprocess(self, preds: Outputs, img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
-        predictions = detections(preds, self.args, agnostic=bool(self.args.agnostic_nms))
         results = []
-        for boxes, image, path in zip(predictions, orig_imgs, self.batch[0], strict=True):
+        for boxes, image, path in zip(self.suppress(preds), orig_imgs, self.batch[0], strict=True):
             boxes[:, :4] = scale_boxes(img.shape[2:], boxes[:, :4], image.shape[:2])
             results.append(Results(image, path=path, names=self.model.names, boxes=boxes))
         return results
+
+    def suppress(self, preds: Outputs, nc: int = 0) -> list[Tensor]:
+        """Detections per image, highest confidence first.
+
+        Args:
+            preds: output of the network.
+            nc: number of classes; 0 if the output has no other channels after the box.
+
+        Returns:
+            B tensors (n, 6 + E): corners in pixels of the network's input, confidence, class, other channels.
+        """
+        agnostic = bool(self.args.agnostic_nms)
+        return detections(preds, self.args, agnostic=agnostic, nc=nc, rotated=self.rotated)
