@@ -157,7 +157,7 @@ def test_keypoints_by_hand(pycocotools):
     ground_truth.add("a.jpg", (100, 200), np.array([[0, 0, 50, 50]]), np.array([0]), keypoints=points[None])
     annotation = ground_truth.as_dict()["annotations"][0]
     assert (annotation["num_keypoints"], annotation["area"]) == (2, 0.53 * 2500)
-    moved = points + (2 * 0.1 * np.sqrt(annotation["area"]), 0, 0)
+    moved = points + np.array([2 * 0.1 * np.sqrt(annotation["area"]), 0, 0])
     found = [detection("a", 0, 0, 0, 50, 50, 0.9) | {"keypoints": moved.reshape(-1).tolist()}]
     metrics = coco.evaluate(ground_truth.as_dict(), found, "keypoints", sigmas=[0.1] * 3)
     assert list(metrics) == list(coco.KEYPOINT_METRICS)
