@@ -18,7 +18,7 @@ import torch
 
 from ultralytics import YOLO
 from ultralytics.nn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from ultralytics.nn.tasks import ClassificationModel, DetectionModel, yaml_model_load
+from ultralytics.nn.tasks import ClassificationModel, DetectionModel, SegmentationModel, yaml_model_load
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent
@@ -283,6 +283,26 @@ def same_classes(file, results, data, images, tolerance):
     assert yolo.names == {int(k): v for k, v in expected["names"].items()}
     for key, value in metrics.results_dict.items():
         assert value == pytest.approx(expected[key], abs=1e-3), key
+
+
+def test_segmentation_checkpoints_in_both_directions(recipe, tmp_path):
+    """Masks, boxes and metrics of ours read there, and of theirs read here, are those of the golden file."""
+    script = TESTS / "models" / "golden" / "make_segment.py"
+    make_segment, golden = recipe.load(script), json.loads(script.with_name("segment.json").read_text())
+    (tmp_path / "seg.yaml").write_text(make_segment.MODEL)
+    network = make_segment.stir(SegmentationModel(tmp_path / "seg.yaml", verbose=False)).half().float()
+    network.names = {0: "a", 1: "b"}
+    save_checkpoint(tmp_path / "ours.pt", network, finished=True, train_args={"task": "segment"})
+    out = job(tmp_path / "official", "segment", script=str(script), checkpoint=str(tmp_path / "ours.pt"))
+    compare(json.loads((out / "segment.json").read_text()), golden, "golden")
+    there = json.loads((out / "ours.json").read_text())
+    compare(there["results"], golden["results"], "ours in the official package")
+    yolo = YOLO(out / "seg.pt")
+    paths = [str(out / "images" / f"{i}.png") for i in range(len(make_segment.SHAPES))]
+    here = [make_segment.record(yolo.predict(path, **make_segment.PREDICT)[0]) for path in paths]
+    compare(here, golden["results"], "theirs in this package")
+    for metrics in (there["metrics"], yolo.val(data=str(out / "data.yaml"), **make_segment.VAL).results_dict):
+        assert metrics == pytest.approx(golden["metrics"]["rect"], abs=1e-3)
 
 
 def test_official_checkpoints_of_other_tasks_are_refused_by_name(tmp_path):

@@ -30,6 +30,7 @@ def main():
         networks / "make_families.py",
         TESTS / "models" / "golden" / "make_classification.py",
         TESTS / "models" / "golden" / "make_pose.py",
+        TESTS / "models" / "golden" / "make_segment.py",
     ):
         subprocess.run([sys.executable, str(script)], check=True)
     if len(sys.argv) > 1:

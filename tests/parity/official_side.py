@@ -120,10 +120,21 @@ def use_classes(out, file, data, images):
     (out / "metrics.json").write_text(json.dumps(results | {"names": yolo.names}))
 
 
+def segment(out, script, checkpoint):
+    """The golden values of tests/models/golden/make_segment.py, its checkpoint, and the results of ours."""
+    make_segment = recipe.load(script)
+    (out / "segment.json").write_text(json.dumps(make_segment.main(out)))
+    paths = [str(out / "images" / f"{i}.png") for i in range(len(make_segment.SHAPES))]
+    results = [make_segment.record(YOLO(checkpoint).predict(path, **make_segment.PREDICT)[0]) for path in paths]
+    metrics = YOLO(checkpoint).val(data=str(out / "data.yaml"), project=str(out), **make_segment.VAL).results_dict
+    (out / "ours.json").write_text(
+        json.dumps({"results": results, "metrics": {k: float(v) for k, v in metrics.items()}})
+    )
+
+
 def others(out):
     """Checkpoints of the other tasks, which this package may not support."""
     models = {
-        "segmentation": tasks.SegmentationModel("yolo11n-seg.yaml", verbose=False),
         "pose estimation": tasks.PoseModel("yolo11n-pose.yaml", verbose=False),
         "oriented boxes": tasks.OBBModel("yolo11n-obb.yaml", verbose=False),
     }
