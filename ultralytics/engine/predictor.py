@@ -72,6 +72,8 @@ class BasePredictor:
         done_warmup: whether the network has run on this device.
     """
 
+    task: str | None = None  # of a task's predictor; it overrides the option
+
     def __init__(
         self,
         cfg: str | Path | Settings | nn.Module | None = None,
@@ -85,6 +87,7 @@ class BasePredictor:
         if isinstance(cfg, nn.Module):  # the form (model, args, callbacks) of this package
             cfg, overrides, model, args = None, None, cfg, overrides
         self.args = IterableSimpleNamespace(**dict(args)) if args is not None else _merged(cfg, overrides)
+        self.args.task = self.task or self.args.task
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         functions = callbacks if callbacks is not None else _callbacks

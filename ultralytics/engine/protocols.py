@@ -15,6 +15,7 @@ Settings: TypeAlias = IterableSimpleNamespace
 Outputs: TypeAlias = Any
 # what a task makes of them for a batch, such as one tensor of boxes per image
 Predictions: TypeAlias = Any
+RatioPad: TypeAlias = tuple[tuple[float, float], tuple[float, float]]  # (ratio h, ratio w), (left, top) of a letterbox
 ImagePath: TypeAlias = str | Path | list[str]  # folder, .txt list, or several of them
 
 
@@ -29,7 +30,7 @@ class Batch(TypedDict, total=False):
         im_file: B file paths.
         ori_shape: B (height, width) of the image files, pixels.
         resized_shape: B (height, width) before padding, pixels.
-        ratio_pad: in validation B ((ratio h, ratio w), (left, top)) of the letterbox.
+        ratio_pad: in validation B times `RatioPad`.
     """
 
     img: Tensor
@@ -39,7 +40,7 @@ class Batch(TypedDict, total=False):
     im_file: tuple[str, ...]
     ori_shape: list[tuple[int, int]]
     resized_shape: list[tuple[int, int]]
-    ratio_pad: list[tuple[tuple[float, float], tuple[float, float]]]
+    ratio_pad: list[RatioPad]
 
 
 class EvalLoader(Protocol):

@@ -68,7 +68,9 @@ class TrainerInterface:
         train_time_start: time stamp of the start, seconds.
     """
 
+    task: str | None = None  # of a task's trainer; it overrides the setting
     loss_names: tuple[str, ...] = ()
+    val_batch_factor = 2  # images per validation batch, in training batches
 
     optimizer, scaler, ema = _delegate("optimizer"), _delegate("scaler"), _delegate("ema")
     lf, accumulate, last_step = _delegate("lf"), _delegate("accumulate"), _delegate("last_step")

@@ -62,7 +62,7 @@ class TrainerSetup(TrainerInterface):
             self.resumed = resume.load_to_resume(overrides["resume"])
             args = resume.settings_of(self.resumed, overrides)
         else:
-            args = get_cfg(overrides, base=cfg)
+            args = get_cfg(overrides if self.task is None else overrides | {"task": self.task}, base=cfg)
         if args.batch < 1:
             raise ValueError(
                 f"batch={args.batch}: choosing the batch size by free memory is not part of this version; "
@@ -140,7 +140,7 @@ class TrainerSetup(TrainerInterface):
         with dist.main_process_first():  # which checks the labels and fills their cache
             self.train_loader = self.get_dataloader(self.trainset, share, rank=rank, mode="train")
         if dist.is_main_process():
-            self.test_loader = self.get_dataloader(self.testset, share * 2, rank=-1, mode="val")
+            self.test_loader = self.get_dataloader(self.testset, share * self.val_batch_factor, rank=-1, mode="val")
         images, smallest = len(self.train_loader.dataset), max_stride(self.model, least=1)
         check_batch_norm(images, self.batch_size, self.args.imgsz, smallest)
 

@@ -73,6 +73,7 @@ class BaseValidator:
         plots: files that were drawn -> data passed to `on_plot`.
     """
 
+    task: str | None = None  # of a task's validator; it overrides the setting
     metric_keys: tuple[str, ...] = ()  # columns of results.csv that come from the metrics
 
     def __init__(
@@ -83,7 +84,7 @@ class BaseValidator:
         args: Settings | Mapping[str, Any] | None = None,
         _callbacks: Mapping[str, list[Callback]] | None = None,
     ) -> None:
-        self.args = get_cfg(dict(args or {}))
+        self.args = get_cfg(dict(args or {}) | ({} if self.task is None else {"task": self.task}))
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         self.callbacks = _callbacks if isinstance(_callbacks, Callbacks) else Callbacks(_callbacks)

@@ -22,7 +22,9 @@ from ultralytics.utils import dist
 class DetectionTrainer(BaseTrainer):
     """Trains a detection network: `DetectionTrainer(overrides={"model": ..., "data": ...}).train()`."""
 
+    task = "detect"
     loss_names = ("box_loss", "cls_loss", "dfl_loss")
+    validator_class: type[DetectionValidator] = DetectionValidator
 
     def get_dataset(self) -> dict[str, Any]:
         return load_dataset_config(self.args.data, (("train",), ("val", "test")), "training", self.args.task)
@@ -31,11 +33,15 @@ class DetectionTrainer(BaseTrainer):
         self, cfg: str | Path | dict[str, Any] | None = None, weights: nn.Module | None = None, verbose: bool = True
     ) -> DetectionModel:
         verbose = verbose and dist.is_main_process()
-        model = DetectionModel(self.args.model if cfg is None else cfg, nc=self.data["nc"], verbose=verbose)
+        model = self.build_network(self.args.model if cfg is None else cfg, verbose)
         if weights is not None:
             model.names, model.named = self.data["names"], True  # weights of the classes are transferred by name
             model.load(weights, verbose=verbose)
         return model
+
+    def build_network(self, cfg: str | Path | dict[str, Any], verbose: bool) -> DetectionModel:
+        """New network of the task with the classes of the data."""
+        return DetectionModel(cfg, nc=self.data["nc"], verbose=verbose)
 
     def build_dataset(self, img_path: ImagePath, mode: str = "train", batch: int | None = None) -> YOLODataset:
         size = batch or self.batch_size
@@ -50,7 +56,7 @@ class DetectionTrainer(BaseTrainer):
         return build_dataloader(dataset, batch_size, workers, shuffle=shuffle, rank=rank, seed=self.args.seed)
 
     def get_validator(self) -> DetectionValidator:
-        return DetectionValidator(self.test_loader, self.save_dir, args=self.args, _callbacks=self.callbacks)
+        return self.validator_class(self.test_loader, self.save_dir, args=self.args, _callbacks=self.callbacks)
 
     def plot_training_samples(self, batch: Batch, ni: int) -> None:
         from ultralytics.utils.plotting import plot_images

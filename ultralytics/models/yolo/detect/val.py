@@ -13,12 +13,13 @@ from torch import Tensor
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.evaluator import ClassResult, speed_line
-from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
-from ultralytics.engine.results import Boxes, label_lines, write_label_file
+from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, RatioPad
+from ultralytics.engine.results import BaseTensor, Boxes, label_lines, write_label_file
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.models.yolo.detect.data import build_yolo_dataset, load_dataset_config
 from ultralytics.tasks import get_task
 from ultralytics.utils import LOGGER, coco
+from ultralytics.utils.image_grid import BoxFormat
 from ultralytics.utils.metrics import ConfusionMatrix, DetMetrics, box_iou
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import scale_boxes, xywh2xyxy, xyxy2ltwh
@@ -31,7 +32,7 @@ class ImageLabels(TypedDict):
 
     Attributes:
         cls: (M,) float32 class indices.
-        bbox: (M, 4) float32 corners in pixels of the original image.
+        bbox: (M, 4) float32 corners, of oriented boxes (M, 5) xywhr, in pixels of the original image.
         ori_shape: height and width of the original image.
         imgsz: height and width in the batch.
         ratio_pad: of the letterbox, as for `scale_boxes`.
@@ -42,14 +43,17 @@ class ImageLabels(TypedDict):
     bbox: Tensor
     ori_shape: tuple[int, int]
     imgsz: tuple[int, int]
-    ratio_pad: tuple[tuple[float, float], tuple[float, float]]
+    ratio_pad: RatioPad
     im_file: str
 
 
 class DetectionValidator(BaseValidator):
     """Average precision, precision, recall and confusion matrix of a split."""
 
+    task = "detect"
     metric_keys = get_task("detect").metric_keys
+    metrics_class: type[DetMetrics] = DetMetrics
+    rotated = False  # whether boxes have an angle; predicted ones are then center and size, not corners
 
     def get_dataset(self) -> dict[str, Any]:
         return load_dataset_config(self.args.data, ((self.args.split,),), "validation", self.args.task)
@@ -68,7 +72,7 @@ class DetectionValidator(BaseValidator):
 
     def init_metrics(self, model: Any) -> None:
         self.names, self.nc = model.names, len(model.names)
-        self.metrics = DetMetrics(save_dir=self.save_dir, names=self.names)
+        self.metrics = self.metrics_class(save_dir=self.save_dir, names=self.names)
         self.confusion_matrix = ConfusionMatrix(nc=self.nc, conf=self.args.conf)  # filled when plots are drawn
         self.seen, self.jdict = 0, []
         self._truth = coco.GroundTruth(self.names)
@@ -77,6 +81,18 @@ class DetectionValidator(BaseValidator):
 
     def postprocess(self, preds: Outputs) -> Predictions:
         """Outputs of the network -> per image (n, 6) corners in pixels of the batch, confidence, class."""
+        return self.suppress(preds)
+
+    def suppress(self, preds: Outputs, nc: int = 0) -> list[Tensor]:
+        """Detections per image, highest confidence first.
+
+        Args:
+            preds: output of the network.
+            nc: number of classes; 0 if the output has no other channels after the box.
+
+        Returns:
+            B tensors (n, 6 + E): corners in pixels of the batch, confidence, class, other channels.
+        """
         return non_max_suppression(
             preds[0] if isinstance(preds, list | tuple) else preds,
             self.args.conf,
@@ -85,6 +101,8 @@ class DetectionValidator(BaseValidator):
             agnostic=bool(self.args.single_cls or self.args.agnostic_nms),
             max_det=self.args.max_det,
             classes=self.args.classes,
+            nc=nc,
+            rotated=self.rotated,
         )
 
     def update_metrics(self, preds: Predictions, batch: Batch) -> None:
@@ -102,23 +120,29 @@ class DetectionValidator(BaseValidator):
         index = batch["batch_idx"].reshape(-1) == si
         height, width = batch["img"].shape[2:]
         shape, ratio_pad = batch["ori_shape"][si], batch["ratio_pad"][si]
-        boxes = batch["bboxes"][index].cpu() * torch.tensor([width, height, width, height], dtype=torch.float32)
         return {
             "cls": batch["cls"][index].reshape(-1).cpu(),
-            "bbox": scale_boxes((height, width), xywh2xyxy(boxes), shape, ratio_pad=ratio_pad),
+            "bbox": self._label_boxes(batch["bboxes"][index].cpu(), (height, width), shape, ratio_pad),
             "ori_shape": shape,
             "imgsz": (height, width),
             "ratio_pad": ratio_pad,
             "im_file": batch["im_file"][si],
         }
 
+    def _label_boxes(
+        self, bboxes: Tensor, imgsz: tuple[int, int], ori_shape: tuple[int, int], ratio_pad: RatioPad
+    ) -> Tensor:
+        """Boxes of a batch, xywh as fractions -> corners in pixels of the original image."""
+        pixels = bboxes * torch.tensor([*imgsz[::-1], *imgsz[::-1]], dtype=torch.float32)
+        return scale_boxes(imgsz, xywh2xyxy(pixels), ori_shape, ratio_pad=ratio_pad)
+
     def _prepare_pred(self, pred: Tensor, pbatch: ImageLabels) -> Tensor:
         """A copy of the predictions on the CPU, with boxes in pixels of the original image."""
         predn = pred.float().cpu().clone()  # `pred` is plotted later, in pixels of the batch
         if self.args.single_cls:
             predn[:, 5] = 0
-        scaled = scale_boxes(pbatch["imgsz"], predn[:, :4], pbatch["ori_shape"], ratio_pad=pbatch["ratio_pad"])
-        predn[:, :4] = scaled
+        shape, ratio_pad = pbatch["ori_shape"], pbatch["ratio_pad"]
+        predn[:, :4] = scale_boxes(pbatch["imgsz"], predn[:, :4], shape, ratio_pad=ratio_pad, xywh=self.rotated)
         return predn
 
     def _process_batch(self, detections: Tensor, gt_bboxes: Tensor, gt_cls: Tensor) -> Tensor:
@@ -204,14 +228,22 @@ class DetectionValidator(BaseValidator):
         file, shape = labels["im_file"], labels["ori_shape"]
         if self.args.save_json:
             self.pred_to_json(predn, file)
-            self._truth.add(file, shape, labels["bbox"].numpy(), labels["cls"].numpy())
+            self._add_truth(labels)
         if self.args.save_txt:
             path = self.save_dir / "labels" / f"{Path(file).stem}.txt"
             self.save_one_txt(predn, bool(self.args.save_conf), shape, path)
 
+    def _add_truth(self, labels: ImageLabels) -> None:
+        """Keep the labels of one image for the evaluation of predictions.json."""
+        self._truth.add(labels["im_file"], labels["ori_shape"], labels["bbox"].numpy(), labels["cls"].numpy())
+
     def save_one_txt(self, predn: Tensor, save_conf: bool, shape: tuple[int, int], file: Path) -> None:
         """Write the predictions of one image of `shape` (height, width) as a label file."""
-        write_label_file(file, label_lines([Boxes(predn, shape)], save_conf=save_conf))
+        write_label_file(file, label_lines(self.components(predn, shape), save_conf=save_conf))
+
+    def components(self, predn: Tensor, shape: tuple[int, int]) -> list[BaseTensor]:
+        """The predictions of one image of `shape` (height, width) as components of a result."""
+        return [Boxes(predn[:, :6], shape)]
 
     def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """Append the predictions (n, 6) of one image, in pixels of the original, to `jdict`."""
@@ -253,10 +285,14 @@ class DetectionValidator(BaseValidator):
         rows = torch.cat(preds)
         index = torch.repeat_interleave(torch.arange(len(preds)), torch.tensor([len(p) for p in preds]))
         path = self.save_dir / f"val_batch{ni}_pred.jpg"
-        boxes, confs, classes = rows[:, :4], rows[:, 4], rows[:, 5]
-        form: dict[str, Any] = {"confs": confs, "box_format": "xyxy", "paths": batch["im_file"], "names": self.names}
-        plot_images(batch["img"], index, classes, boxes, path=path, **form)
+        boxes, box_format = self._drawn_boxes(rows)
+        form: dict[str, Any] = {"confs": rows[:, 4], "paths": batch["im_file"], "names": self.names}
+        plot_images(batch["img"], index, rows[:, 5], boxes, path=path, box_format=box_format, **form)
         self.on_plot(path)
+
+    def _drawn_boxes(self, rows: Tensor) -> tuple[Tensor, BoxFormat]:
+        """Boxes of predictions in pixels of the batch, and their format for `plot_images`."""
+        return rows[:, :4], "xyxy"
 
     def plot_curves(self) -> None:
         from ultralytics.utils.charts import plot_confusion_matrix, plot_mc_curve, plot_pr_curve
