@@ -4,12 +4,14 @@ import importlib
 import json
 import math
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from obb_dataset import SIZE, label_line, write_dataset
+from project import load_module
 
 from ultralytics import YOLO
 from ultralytics.data.dataset_config import DatasetError, check_det_dataset
@@ -20,6 +22,7 @@ from ultralytics.tasks import get_task
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.rotated_boxes import batch_probiou, rotated_iou, xywhr2xyxyxyxy
 
+GOLDEN = Path(__file__).parent / "golden"
 ARGS = {"imgsz": 64, "workers": 0, "device": "cpu", "verbose": False}
 
 
@@ -430,3 +433,21 @@ def test_boxes_outside_survive_labels_mosaic_and_validation(tmp_path):
     whole = (boxes[:, 2:4].sort(1).values - torch.tensor([10, 50])).abs().amax(1) < 0.5
     outside = ((xywhr2xyxyxyxy(boxes) < 0) | (xywhr2xyxyxyxy(boxes) > 96)).flatten(1).any(1)
     assert (whole & outside).any(), "a box is kept whole in a mosaic, too, while its center is visible"
+
+
+# ---- the official package
+
+
+def test_results_and_metrics_equal_the_official_package():
+    golden = json.loads((GOLDEN / "obb.json").read_text())["values"]
+    actual = load_module(GOLDEN / "make_obb.py").record()
+    assert 0.2 < golden["validation"]["metrics"]["metrics/mAP50-95(B)"] < 0.9
+    for name in ("validation", "confident"):
+        for key, value in golden[name]["metrics"].items():
+            assert actual[name]["metrics"][key] == pytest.approx(value, abs=1e-4), (name, key)
+        np.testing.assert_allclose(actual[name]["ap"], golden[name]["ap"], atol=1e-4)
+    np.testing.assert_array_equal(actual["confident"]["confusion"], golden["confident"]["confusion"])
+    for name in ("prediction", "agnostic", "limited"):
+        for found, expected in zip(actual[name], golden[name], strict=True):
+            assert len(found) == len(expected) > 2, name
+            np.testing.assert_allclose(found, expected, atol=1e-3, err_msg=name)
