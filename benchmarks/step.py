@@ -27,7 +27,7 @@ THIS, OFFICIAL = "this package", "ultralytics 8.3.0"
 STEPS = {"train": 3, "akconv": 3, "predict": 15, "network": 20}
 MEANING = {
     "train": "training step of yolo11n, 320 px, batch 8: forward, loss, backward, clip, optimizer, EMA",
-    "akconv": "training step of yolov8n-AKConv likewise; in 8.3.0 with the baseline AKConv, four gathers",
+    "akconv": "the same for yolov8n-AKConv; in 8.3.0 with the baseline AKConv, four gathers",
     "predict": "YOLO.predict on one 320x320 array: letterbox to Results",
     "network": "the network alone as predict prepares it (fused), batch 1, 320x320",
 }

@@ -19,6 +19,7 @@ from typing import Any
 from ultralytics.cfg import (
     DEFAULT_YAML,
     cfg_help,
+    find_data_folder,
     find_data_yaml,
     find_model_yaml,
     get_cfg,
@@ -149,7 +150,8 @@ def _call(options: dict[str, Any]) -> None:
     # report misspelled names before torch is imported and the model is built
     if model.lower().endswith((".yaml", ".yml")):
         find_model_yaml(model)
-    if isinstance(data := options.get("data"), str):
+    # a folder is the dataset of a classification network
+    if isinstance(data := options.get("data"), str) and not find_data_folder(data).is_dir():
         find_data_yaml(data)
     _execute(mode, model, task, options)
 

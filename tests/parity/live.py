@@ -18,7 +18,7 @@ import torch
 
 from ultralytics import YOLO
 from ultralytics.nn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.nn.tasks import ClassificationModel, DetectionModel, yaml_model_load
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent
@@ -235,6 +235,45 @@ def test_we_read_official_checkpoints(model, dataset, recipe, tmp_path):
     assert YOLO(tmp_path / "finished.pt").val(
         data=str(dataset / "data.yaml"), imgsz=64, workers=0, plots=False, verbose=False, project=str(tmp_path)
     )
+
+
+# ---- classification --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def class_folders(bccd_crops, tmp_path_factory):
+    """Nine training and fifteen validation images of three classes where the official package may write."""
+    root = tmp_path_factory.mktemp("classes")
+    for split, count in (("train", 3), ("val", 5)):
+        for folder in sorted((bccd_crops / split).iterdir()):
+            (root / split / folder.name).mkdir(parents=True)
+            for source in sorted(folder.iterdir())[:count]:
+                shutil.copyfile(source, root / split / folder.name / source.name)
+    return root
+
+
+def test_classification_checkpoints_in_both_directions(class_folders, recipe, tmp_path):
+    """Probabilities to 1e-5 (1e-3 where the official package reads half precision), metrics to 1e-3."""
+    images = [str(p) for p in sorted((class_folders / "val").rglob("*.jpg"))]
+    job(tmp_path / "official", "train_classes", data=str(class_folders), images=images)
+    same_classes(tmp_path / "official" / "official.pt", tmp_path / "official", class_folders, images, 1e-5)
+    network = recipe.stir(ClassificationModel("yolo11n-cls.yaml", nc=3, verbose=False))
+    network.names = {0: "Platelets", 1: "RBC", 2: "WBC"}
+    file = tmp_path / "own.pt"
+    save_checkpoint(file, network, finished=True, train_args={"task": "classify", "imgsz": 64})
+    job(tmp_path / "own", "use_classes", file=str(file), data=str(class_folders), images=images)
+    same_classes(file, tmp_path / "own", class_folders, images, 1e-2)
+
+
+def same_classes(file, results, data, images, tolerance):
+    yolo = YOLO(file)
+    found = np.stack([r.probs.data.numpy() for r in yolo.predict(images, imgsz=64, verbose=False)])
+    np.testing.assert_allclose(found, arrays(results / "probabilities.npz")[0], atol=tolerance)
+    metrics = yolo.val(data=str(data), imgsz=64, workers=0, plots=False, verbose=False, project=str(results))
+    expected = json.loads((results / "metrics.json").read_text())
+    assert yolo.names == {int(k): v for k, v in expected["names"].items()}
+    for key, value in metrics.results_dict.items():
+        assert value == pytest.approx(expected[key], abs=1e-3), key
 
 
 def test_official_checkpoints_of_other_tasks_are_refused_by_name(tmp_path):

@@ -57,13 +57,30 @@ def train(out, model, data, imgsz):
         torch.save({"model": network}, out / f"{name}-fused.pt")
 
 
+def train_classes(out, data, images):
+    """Trains a classification network for one epoch; its checkpoint, probabilities and metrics."""
+    common = {"data": data, "imgsz": 64, "batch": 4, "workers": 0, "plots": False, "device": "cpu", "verbose": False}
+    YOLO("yolo11n-cls.yaml").train(epochs=1, amp=False, pretrained=False, project=str(out), name="run", **common)
+    shutil.copyfile(out / "run" / "weights" / "last.pt", out / "official.pt")
+    use_classes(out, out / "official.pt", data, images)
+
+
+def use_classes(out, file, data, images):
+    """Probabilities and metrics of a classification checkpoint."""
+    yolo = YOLO(file)
+    probabilities = [r.probs.data.numpy() for r in yolo.predict(images, imgsz=64, verbose=False)]
+    metrics = yolo.val(data=data, imgsz=64, batch=4, workers=0, plots=False, verbose=False, project=str(out))
+    results = {key: float(value) for key, value in metrics.results_dict.items()}
+    np.savez(out / "probabilities.npz", np.stack(probabilities))
+    (out / "metrics.json").write_text(json.dumps(results | {"names": yolo.names}))
+
+
 def others(out):
     """Checkpoints of the other tasks, which this package may not support."""
     models = {
         "segmentation": tasks.SegmentationModel("yolo11n-seg.yaml", verbose=False),
         "pose estimation": tasks.PoseModel("yolo11n-pose.yaml", verbose=False),
         "oriented boxes": tasks.OBBModel("yolo11n-obb.yaml", verbose=False),
-        "classification": tasks.ClassificationModel("yolo11n-cls.yaml", verbose=False),
     }
     for name, model in models.items():
         torch.save({"model": model.half(), "version": "8.3.0"}, out / f"{name}.pt")

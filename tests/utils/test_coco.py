@@ -34,6 +34,15 @@ def test_image_numbers():
     assert [coco.image_id(x) for x in ("a/000012.jpg", "b/x1.png", "²")] == [12, "x1", "²"]
 
 
+def test_images_of_equal_names_have_their_own_numbers():
+    files = ("x/a.jpg", "y/a.jpg", "x/a_2.jpg", "7.jpg", "007.jpg", "x/a.jpg")
+    ground_truth = truth(*((file, [], []) for file in files[:-1]))
+    assert [ground_truth.image_id(file) for file in files] == ["a", "a_2", "a_2_2", 7, "007_2", "a"]
+    assert [(image["id"], image["file_name"]) for image in ground_truth.as_dict()["images"][:2]] == [
+        ("a", "a.jpg"), ("a_2", "a.jpg"),
+    ]  # fmt: skip
+
+
 def test_json_of_the_labels(tmp_path):
     ground_truth = truth(("x/7.jpg", [1, 0], [[10, 20, 40.5, 30], [0, 0, 9, 9]]), ("b.jpg", [], []))
     ground_truth.write(tmp_path / "instances.json")
@@ -97,7 +106,7 @@ def test_classes_without_instances_are_ignored(pycocotools):
 @pytest.mark.parametrize(
     ("images", "detections", "message"),
     [
-        ([("x/a.jpg", [], []), ("y/a.png", [], [])], [], "two images have the name a"),
+        ([("x/a.jpg", [], []), ("x/a.jpg", [], [])], [], "two images have the name a"),
         ([("a.jpg", [], [])], [detection("b", 0, 0, 0, 9, 9, 0.5)], "not in the ground truth, such as b"),
     ],
 )

@@ -43,11 +43,18 @@ def find_data_yaml(name: str | Path) -> Path:
     return find_file(name, [DATASETS_DIR], "dataset file")
 
 
+def find_data_folder(name: str | Path) -> Path:
+    """Absolute path of the folder `name`: as given, or in the datasets_dir of the settings if it exists only there."""
+    path = Path(name).expanduser()
+    shared = Path(settings["datasets_dir"]).expanduser() / path
+    return (shared if shared.is_dir() and not path.exists() else path).absolute()
+
+
 def data_root(yaml_file: str | Path, path: str | Path | None) -> list[Path]:
     """Candidate folders for the data of a dataset file, in order of preference; the first that exists is used.
 
     A relative `path` (or none) is relative to the folder of the dataset file. For the dataset files of the package it
-    is relative to the datasets_dir of the settings, then to the current folder: nobody stores data in the package.
+    is relative to the datasets_dir of the settings, then to the current folder: the package folder holds no data.
     """
     yaml_file = Path(yaml_file).resolve()
     path = Path(path or "").expanduser()

@@ -17,6 +17,7 @@ from ultralytics.utils.torch_utils import one_cycle
 AUTO_LONG_RUN = 10_000  # optimizer steps above which `auto` prefers SGD over AdamW
 MIN_WARMUP_STEPS = 100
 _ADAMS = {name.lower(): name for name in ("Adam", "Adamax", "AdamW", "NAdam", "RAdam")}
+OPTIMIZERS = ("SGD", "RMSprop", *_ADAMS.values())  # classes that `build_optimizer` makes
 _FUSED = ("SGD", "Adam", "AdamW")  # have one kernel for all tensors, on CPU and CUDA
 _NORMS = tuple(cls for name, cls in vars(nn).items() if isinstance(cls, type) and "Norm" in name)
 

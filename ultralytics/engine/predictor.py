@@ -15,16 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
+from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.data.augment import LetterBox
 from ultralytics.data.sources import Source, SourceBatch, load_source
 from ultralytics.engine.callbacks import Callbacks
 from ultralytics.engine.feature_maps import save_feature_maps
+from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
+from ultralytics.utils.files import remove_empty_dir
 from ultralytics.utils.ops import Profile
 from ultralytics.utils.plotting import show_image
 from ultralytics.utils.torch_utils import images_to_device, max_stride, select_device
@@ -67,7 +69,7 @@ class BasePredictor:
         plotted_img: the image drawn last.
         seen: number of images predicted.
         speed: mean milliseconds per image and stage, after the run.
-        save_dir: folder of the run; it exists once something is written.
+        save_dir: folder of the run; made when a run starts that writes files.
         vid_writer: open video files by name.
         done_warmup: whether the network has run on this device.
     """
@@ -107,9 +109,11 @@ class BasePredictor:
         self.seen = 0
         self.speed: dict[str, float] = {}
         self.done_warmup = False
+        self._made_dir = False
         self._source_batch = SourceBatch([], [], [], [])
         self._embeddings: list[Tensor] = []
         self._writer: PredictionWriter | None = None
+        self._map_stems = FileStems()
         self._timers: dict[str, Profile] = {}
         if model is not None:
             self.setup_model(model)
@@ -198,8 +202,8 @@ class BasePredictor:
 
     @cached_property
     def save_dir(self) -> Path:
-        """Folder of the run; it exists once something is written."""
-        return Path(get_save_dir(self.args))
+        """Folder of the run; made when a run starts that writes files."""
+        return get_save_dir(self.args)
 
     @property
     def vid_writer(self) -> dict[str, cv2.VideoWriter]:
@@ -247,7 +251,7 @@ class BasePredictor:
         """
         if model is None:
             raise ValueError("the predictor has no network; give model= a network or a checkpoint such as best.pt")
-        network = model if isinstance(model, nn.Module) else load_checkpoint(model).network
+        network = model if isinstance(model, nn.Module) else load_network(model)
         self.stride = max_stride(network)
         self.imgsz = list(check_imgsz(self.args.imgsz, stride=self.stride, min_dim=2))  # type: ignore[arg-type]
         self.names = network.names  # type: ignore[assignment]
@@ -275,7 +279,10 @@ class BasePredictor:
     def _run(self) -> Iterator[Any]:
         assert self.dataset is not None, "setup_source comes first"
         writes = not self.args.embed and any(self.args.get(key) for key in FILE_OPTIONS)
+        if writes or self.args.visualize:
+            self._make_save_dir()
         self._writer = PredictionWriter(self.save_dir, self.args, self.dataset.is_live) if writes else None
+        self._map_stems = FileStems()  # the same names as those of the writer
         self._timers = {stage: Profile(device=self.device) for stage in STAGES}
         self.seen = 0
         self._warm_up()
@@ -296,10 +303,17 @@ class BasePredictor:
         finally:
             if self._writer is not None:
                 self._writer.close()
+            if self._made_dir and not self.args.exist_ok and remove_empty_dir(self.save_dir):
+                self._made_dir = False
         self.speed = {stage: timer.t / max(self.seen, 1) * 1e3 for stage, timer in self._timers.items()}
         self.run_callbacks("on_predict_end")
         if self.args.verbose and self.seen:
             self._log_summary(shape)
+
+    def _make_save_dir(self) -> None:
+        """Make the run's folder under a name that no other process has taken; later runs of this object use it too."""
+        if not self._made_dir:
+            self.save_dir, self._made_dir = make_save_dir(self.args), True
 
     def _predict(self, batch: SourceBatch) -> Tensor:
         """Set `results`, or the embeddings, of one batch; returns the network's input."""
@@ -309,7 +323,11 @@ class BasePredictor:
             with self._timers["inference"]:
                 preds = self.inference(im)
             if self.args.visualize:
-                save_feature_maps(self.model, im, batch.paths, self.save_dir)
+                stems = [
+                    numbered_stem(self._map_stems.stem(path, frame), frame)
+                    for path, frame in zip(batch.paths, batch.frames, strict=True)
+                ]
+                save_feature_maps(self.model, im, stems, self.save_dir)
             if self.args.embed:
                 self._embeddings = list(preds)
             else:

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
+from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
 from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalResult, evaluate
+from ultralytics.engine.file_stems import FileStems
 from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
 from ultralytics.engine.progress import BAR_FORMAT
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, Settings
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, VERBOSE, dist
 from ultralytics.utils.files import atomic_write
@@ -47,8 +48,8 @@ class BaseValidator:
 
     Args:
         dataloader: batches of the split, or None to make them from `args.data` and `args.split`.
-        save_dir: folder for plots and files, made when the first one is written. None for a new one; the run is then
-            this validator's own, and it writes metrics.json.
+        save_dir: folder for plots and files, made when the first one is written. None for a new one: the run is then
+            this validator's own, and it writes metrics.json. It is made when the network and the data are read.
         pbar: progress bar that is updated once per batch, or None for one of its own.
         args: settings; copied.
         _callbacks: functions by event, each called with this object.
@@ -91,8 +92,8 @@ class BaseValidator:
         self.device = select_device(self.args.device)
         self.dataloader = dataloader
         self.pbar = pbar
-        self._own_run = save_dir is None
-        self.save_dir = Path(save_dir) if save_dir else dist.on_main_process(lambda: Path(get_save_dir(self.args)))
+        self._own_run, self._made_dir = save_dir is None, False
+        self.save_dir = Path(save_dir) if save_dir else dist.on_main_process(lambda: get_save_dir(self.args))
         self.training = self.half = False
         self.stride = 32
         self.data: dict[str, Any] = {}
@@ -107,6 +108,7 @@ class BaseValidator:
         self.jdict: list[dict[str, Any]] = []
         self.plots: dict[Path, object] = {}
         self.seen = self.batch_i = 0
+        self._stems, self._stem_of_file = FileStems(), dict[str, str]()
 
     # ----------------------------------------------------------------------------------- what a task provides
 
@@ -187,6 +189,12 @@ class BaseValidator:
         """Fire `event`."""
         self.callbacks.run(event, self)
 
+    def stem(self, file: str) -> str:
+        """Name, without suffix, of the files that this run writes for an image; unique for images of equal names."""
+        if file not in self._stem_of_file:
+            self._stem_of_file[file] = self._stems.stem(file, None)
+        return self._stem_of_file[file]
+
     def on_plot(self, name: Path, data: object = None) -> None:
         """Note a plot that was written."""
         self.plots[Path(name)] = data
@@ -226,7 +234,7 @@ class BaseValidator:
         source = self.args.model if model is None else model
         if source is None:
             raise ValueError("validation needs a network: YOLO('best.pt').val(...)")
-        return source if isinstance(source, nn.Module) else load_checkpoint(source).network
+        return source if isinstance(source, nn.Module) else load_network(source)
 
     def _inside(self, trainer: TrainingRun) -> nn.Module:
         self.device, self.data, self.half = trainer.device, trainer.data, False
@@ -242,6 +250,8 @@ class BaseValidator:
         if self.dataloader is None:
             self.data = self.get_dataset()
             self.dataloader = self.get_dataloader(self.data[self.args.split], self.args.batch)
+        if self._own_run and not self._made_dir:
+            self.save_dir, self._made_dir = dist.on_main_process(lambda: make_save_dir(self.args)), True
         return network
 
     def _evaluate(self, network: nn.Module, amp: bool) -> EvalResult:

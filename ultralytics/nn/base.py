@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,10 @@ class BaseModel(nn.Module):
         named: whether `names` are known to come from a dataset.
         nc, args, task: set by trainers and by `YOLO`.
         criterion: the loss, made when it is first used.
+        batch_norm: epsilon and momentum of the batch normalizations of a new network.
     """
+
+    batch_norm: ClassVar[tuple[float, float]] = (fuse.BN_EPS, fuse.BN_MOMENTUM)
 
     yaml: dict[str, Any]
     model: nn.Sequential
@@ -199,7 +202,7 @@ class BaseModel(nn.Module):
         self.names = {i: str(i) for i in range(self.yaml.get("nc") or 0)}
         self.inplace = self.yaml.get("inplace", True)
         self.set_up_head()
-        fuse.initialize_weights(self)
+        fuse.initialize_weights(self, *self.batch_norm)
         if verbose:
             self.info()
 

@@ -10,16 +10,16 @@ from torch import nn
 from ultralytics.nn.modules.block import RepVGGDW
 from ultralytics.nn.modules.conv import Conv, Conv2, ConvTranspose, RepConv
 
-BN_EPS, BN_MOMENTUM = 1e-3, 0.03  # of every network of the family; PyTorch's defaults are 1e-5 and 0.1
+BN_EPS, BN_MOMENTUM = 1e-3, 0.03  # of every network of the family but classification; see `BaseModel.batch_norm`
 # their backward pass needs the result only; SiLU is not among them, because autograd copies its input first
 _IN_PLACE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 
 
-def initialize_weights(model: nn.Module) -> None:
+def initialize_weights(model: nn.Module, eps: float = BN_EPS, momentum: float = BN_MOMENTUM) -> None:
     """Set epsilon and momentum of batch normalizations; make activations work in place where that saves memory."""
     for m in model.modules():
         if isinstance(m, nn.BatchNorm2d):
-            m.eps, m.momentum = BN_EPS, BN_MOMENTUM
+            m.eps, m.momentum = eps, momentum
         elif isinstance(m, _IN_PLACE):
             m.inplace = True
 

@@ -44,7 +44,7 @@ class _Row:
 
 
 def apply_edits(content: Mapping[str, Any], load: Callable[[str], Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """The content of a model file with its edits carried out on its base; a file without `base` is returned as it is.
+    """The content of a model file with its edits applied to its base; a file without `base` is returned as it is.
 
     Args:
         content: the file; not changed.

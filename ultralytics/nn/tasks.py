@@ -123,9 +123,15 @@ class OBBModel(DetectionModel):
 class ClassificationModel(BaseModel):
     """YOLO for classification of whole images; arguments as of DetectionModel.
 
+    Attributes:
+        transforms: set by training, as in 8.3.0: the transform of validation images, which 8.3.0's predictor reads.
+
     Raises:
         ModelFileError: neither the file nor `nc` says how many classes there are.
     """
+
+    batch_norm = (1e-5, 0.1)  # PyTorch's defaults, which 8.3.0 changes in the other tasks only
+    transforms: Any
 
     def __init__(
         self, cfg: Config = "yolov8n-cls.yaml", ch: int = 3, nc: int | None = None, verbose: bool = True
@@ -134,8 +140,10 @@ class ClassificationModel(BaseModel):
         self.build(cfg, ch, verbose, nc=nc)
 
     def set_up_head(self) -> None:
-        """Images of any size fit: the head averages over the map."""
+        """Images of any size fit: the head averages over the map. Statistics of normalizations stay as they are."""
+        self.eval()
         self.measure()
+        self.train()
         self.stride = torch.tensor([1.0], device="cpu")
 
     def init_criterion(self) -> Criterion:

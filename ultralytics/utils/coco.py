@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,21 @@ class GroundTruth:
         self._names = dict(names)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
+        self._ids: dict[str, int | str] = {}
+        self._taken: set[int | str] = set()
+
+    def image_id(self, file: str | Path) -> int | str:
+        """The id of an image of the dataset: that of its name, or with a number if another image has it (`a_2`)."""
+        if str(file) not in self._ids:
+            names: Iterable[int | str] = chain([image_id(file)], (f"{Path(file).stem}_{n}" for n in count(2)))
+            id_ = next(name for name in names if name not in self._taken)
+            self._ids[str(file)] = id_
+            self._taken.add(id_)
+        return self._ids[str(file)]
 
     def add(self, file: str | Path, shape: Sequence[int], boxes: np.ndarray, classes: np.ndarray) -> None:
         """Add an image of `shape` (height, width) with boxes (m, 4), corners in pixels, and classes (m,)."""
-        id_, (height, width) = image_id(file), map(int, shape[:2])
+        id_, (height, width) = self.image_id(file), map(int, shape[:2])
         self._images.append({"id": id_, "file_name": Path(file).name, "height": height, "width": width})
         for (x1, y1, x2, y2), c in zip(boxes.tolist(), classes.tolist(), strict=True):
             box = [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)]

@@ -1,6 +1,8 @@
-"""The confusion matrix of a detector."""
+"""The confusion matrix of a detector or a classifier."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,17 +19,31 @@ class ConfusionMatrix:
     """Counts of predicted (row) against true (column) classes; the last row and column are the background.
 
     Attributes:
-        matrix: (nc + 1, nc + 1) counts.
+        matrix: (nc + 1, nc + 1) counts; (nc, nc) for the task classify, which has no background.
         nc: number of classes.
+        task: "classify", or a task with instances.
         conf: confidence threshold; detections must be above it.
         iou_thres: IoU threshold; matches must be above it.
     """
 
-    def __init__(self, nc: int, conf: float | None = _DEFAULT_CONF, iou_thres: float = 0.45) -> None:
-        self.nc = nc
+    def __init__(
+        self, nc: int, conf: float | None = _DEFAULT_CONF, iou_thres: float = 0.45, task: str = "detect"
+    ) -> None:
+        self.nc, self.task = nc, task
         self.conf = _DEFAULT_CONF if conf is None or conf == _VALIDATION_CONF else conf
         self.iou_thres = iou_thres
-        self.matrix = np.zeros((nc + 1, nc + 1))
+        size = nc if task == "classify" else nc + 1
+        self.matrix = np.zeros((size, size))
+
+    def process_cls_preds(self, preds: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+        """Add classified images.
+
+        Args:
+            preds: per batch (B, k) classes by descending probability.
+            targets: per batch (B,) true classes.
+        """
+        for predicted, true in zip(preds, targets, strict=True):
+            np.add.at(self.matrix, (predicted[:, 0].cpu().numpy().astype(int), true.cpu().numpy().astype(int)), 1)
 
     def process_batch(self, detections: Tensor | None, gt_bboxes: Tensor, gt_cls: Tensor) -> None:
         """Add the detections of one image.

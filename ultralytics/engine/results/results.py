@@ -275,13 +275,13 @@ class Results:
     def to_csv(self, normalize: bool = False, decimals: int = 5, **kwargs: object) -> str:
         """`summary` as CSV text, corners in columns of their own; options go to pandas' `to_csv` instead."""
         if kwargs:
-            return str(self.to_df(normalize, decimals).to_csv(**kwargs))  # type: ignore[call-overload]
+            return str(self.to_df(normalize, decimals).to_csv(**kwargs))
         return tables.as_csv(self.summary(normalize, decimals))
 
     def to_xml(self, normalize: bool = False, decimals: int = 5, **kwargs: object) -> str:
         """`summary` as XML text; options go to pandas' `to_xml` instead, which needs lxml."""
         if kwargs:
-            return str(self.to_df(normalize, decimals).to_xml(**kwargs))  # type: ignore[arg-type]
+            return str(self.to_df(normalize, decimals).to_xml(**kwargs))
         return tables.as_xml(self.summary(normalize, decimals))
 
     def _apply(self, change: Callable[[BaseTensor], BaseTensor]) -> Results:

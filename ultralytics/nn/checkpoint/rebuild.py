@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeGuard
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
@@ -48,8 +49,29 @@ def rebuild_network(description: NetworkDescription) -> BaseModel:
     except (ModelFileError, MemoryError, RuntimeError, ValueError) as e:
         problem = f"{path}: the weights do not fit the network that the file describes: {e}"
         raise CheckpointError(problem + description.version_note) from e
+    _set_batch_norm(description, network)
     network.names = _class_names(description, network)
     return network.eval()
+
+
+def _set_batch_norm(description: NetworkDescription, network: BaseModel) -> None:
+    """Epsilon and momentum as recorded: classification networks of different origin have different ones."""
+    modules = dict(network.named_modules())
+    for name, values in description.batch_norm.items():
+        module = modules.get(name)
+        if not isinstance(module, nn.BatchNorm2d):
+            continue  # of a branch that fusing has merged
+        eps, momentum = values if isinstance(values, (tuple, list)) and len(values) == 2 else (None, None)
+        if not (_is_share(eps) and eps > 0 and (momentum is None or _is_share(momentum))):
+            raise CheckpointError(
+                f"{description.path}: the batch normalization {name} has the epsilon and momentum {values!s:.60}; "
+                "expected numbers in 0..1"
+            )
+        module.eps, module.momentum = eps, momentum
+
+
+def _is_share(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and 0 <= value <= 1
 
 
 def _is_fused(state: Mapping[str, Tensor]) -> bool:
@@ -71,7 +93,7 @@ def _class_names(description: NetworkDescription, network: BaseModel) -> dict[in
     if not isinstance(recorded, Mapping):
         return network.names
     names = {int(k): str(v) for k, v in recorded.items()}
-    numbers = range(getattr(network.model[-1], "nc", len(names)))
+    numbers = range(getattr(network.model[-1], "nc", None) or network.yaml.get("nc") or len(names))
     if names.keys() != set(numbers):
         LOGGER.warning(
             f"{description.path} names {len(names)} classes, its network has {len(numbers)}; "

@@ -114,9 +114,17 @@ def _save_safetensors(path: str | Path, network: BaseModel, finished: bool, cont
         "version": __version__,
         "date": content.get("date") or datetime.now().isoformat(),
         "license": LICENSE,
+        "batch_norm": _own_batch_norm(network),
     }
     kept = {key: content.get(key, {}) for key in ("train_args", *_HISTORY)}
     safetensors_file.write(path, network.state_dict(), description | kept)
+
+
+def _own_batch_norm(network: BaseModel) -> dict[str, tuple[float, float | None]]:
+    """Epsilon and momentum of the batch normalizations that do not have those of the network's class."""
+    norms = {name: m for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    settings = {name: (m.eps, m.momentum) for name, m in norms.items()}
+    return {name: pair for name, pair in settings.items() if pair != network.batch_norm}
 
 
 def _picklable_copy(network: BaseModel) -> BaseModel:

@@ -50,8 +50,8 @@ class v8PoseLoss(v8DetectionLoss):
     def __init__(self, model: nn.Module) -> None:
         """As the base class; the head has `kpt_shape`, and `model.kpt_sigmas` may hold the dataset's sigmas."""
         super().__init__(model)
-        head: Any = model.model[-1]  # type: ignore[index]
-        self.kpt_shape: Sequence[int] = head.kpt_shape
+        layers: Any = model.model
+        self.kpt_shape: Sequence[int] = layers[-1].kpt_shape
         self.bce_pose = nn.BCEWithLogitsLoss()
         sigmas = getattr(model, "kpt_sigmas", None) or default_sigmas(self.kpt_shape)
         self.keypoint_loss = KeypointLoss(torch.tensor(sigmas, device=self.device))

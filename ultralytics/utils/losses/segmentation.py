@@ -23,7 +23,8 @@ class v8SegmentationLoss(v8DetectionLoss):
     def __init__(self, model: nn.Module) -> None:
         """As the base class; `model.args.overlap_mask` says what the batch's masks are."""
         super().__init__(model)
-        self.overlap = bool(model.args.overlap_mask)  # type: ignore[union-attr]
+        settings: Any = model.args
+        self.overlap = bool(settings.overlap_mask)
 
     def __call__(self, preds: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss of a batch.

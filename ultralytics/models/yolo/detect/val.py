@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ultralytics.data.dataset import YOLODataset
+from ultralytics.data.letterbox import RatioPad
 from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.evaluator import ClassResult, speed_line
-from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, RatioPad
+from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
 from ultralytics.engine.results import BaseTensor, Boxes, label_lines, write_label_file
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.models.yolo.detect.data import build_yolo_dataset, load_dataset_config
@@ -65,8 +66,7 @@ class DetectionValidator(BaseValidator):
     def get_dataloader(self, dataset_path: ImagePath, batch_size: int) -> EvalLoader:
         dataset = self.build_dataset(dataset_path, batch=batch_size)
         workers = loading_processes(self.args.workers, self.device)
-        loader = build_dataloader(dataset, batch_size, workers, shuffle=False, seed=self.args.seed)
-        return cast(EvalLoader, loader)
+        return build_dataloader(dataset, batch_size, workers, shuffle=False, seed=self.args.seed)
 
     # ----------------------------------------------------------------------------------- counting
 
@@ -230,7 +230,7 @@ class DetectionValidator(BaseValidator):
             self.pred_to_json(predn, file)
             self._add_truth(labels)
         if self.args.save_txt:
-            path = self.save_dir / "labels" / f"{Path(file).stem}.txt"
+            path = self.save_dir / "labels" / f"{self.stem(file)}.txt"
             self.save_one_txt(predn, bool(self.args.save_conf), shape, path)
 
     def _add_truth(self, labels: ImageLabels) -> None:
@@ -247,7 +247,7 @@ class DetectionValidator(BaseValidator):
 
     def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """Append the predictions (n, 6) of one image, in pixels of the original, to `jdict`."""
-        image_id = coco.image_id(filename)
+        image_id = self._truth.image_id(filename)
         for box, row in zip(xyxy2ltwh(predn[:, :4]).tolist(), predn.tolist(), strict=True):
             self.jdict.append(
                 {

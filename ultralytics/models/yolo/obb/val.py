@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ultralytics.engine.protocols import Outputs, Predictions, RatioPad
+from ultralytics.data.letterbox import RatioPad
+from ultralytics.engine.protocols import Outputs, Predictions
 from ultralytics.engine.results import OBB, BaseTensor
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.models.yolo.detect.val import ImageLabels
