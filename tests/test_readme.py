@@ -33,6 +33,7 @@ TRANSLATIONS = [
     ("docs/modules.md", "docs/自定义模块.md"),
     ("docs/weights.md", "docs/权重迁移.md"),
     ("docs/compatibility.md", "docs/兼容性.md"),
+    ("docs/tasks/obb.md", "docs/tasks/旋转框检测.md"),
 ]
 _BLOCK = re.compile(r"(?:<!-- test: (?P<mark>[^\n]*?) -->\n)?```(?P<language>python|bash)\n(?P<code>.*?)```", re.S)
 
