@@ -80,7 +80,6 @@ def others(out):
     models = {
         "segmentation": tasks.SegmentationModel("yolo11n-seg.yaml", verbose=False),
         "pose estimation": tasks.PoseModel("yolo11n-pose.yaml", verbose=False),
-        "oriented boxes": tasks.OBBModel("yolo11n-obb.yaml", verbose=False),
     }
     for name, model in models.items():
         torch.save({"model": model.half(), "version": "8.3.0"}, out / f"{name}.pt")
