@@ -38,6 +38,7 @@ TRANSLATIONS = [
     ("docs/tasks/classify.md", "docs/tasks/图像分类.md"),
     ("docs/tasks/pose.md", "docs/tasks/关键点检测.md"),
     ("docs/tasks/segment.md", "docs/tasks/实例分割.md"),
+    ("docs/tasks/obb.md", "docs/tasks/旋转框检测.md"),
 ]
 _BLOCK = re.compile(r"(?:<!-- test: (?P<mark>[^\n]*?) -->\n)?```(?P<language>python|bash)\n(?P<code>.*?)```", re.S)
 

@@ -150,7 +150,6 @@ _ROWS = (
         labels=LabelSchema("oriented_box"),
         metric_keys=_metric_keys("B"),
         description="a network for oriented boxes",
-        available=False,
     ),
 )
 OFFICIAL_TASKS: tuple[str, ...] = tuple(task.name for task in _ROWS)

@@ -136,7 +136,6 @@ def others(out):
     """Checkpoints of the other tasks, which this package may not support."""
     models = {
         "pose estimation": tasks.PoseModel("yolo11n-pose.yaml", verbose=False),
-        "oriented boxes": tasks.OBBModel("yolo11n-obb.yaml", verbose=False),
     }
     for name, model in models.items():
         torch.save({"model": model.half(), "version": "8.3.0"}, out / f"{name}.pt")

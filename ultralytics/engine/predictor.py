@@ -90,8 +90,7 @@ class BasePredictor:
         if isinstance(cfg, nn.Module):  # the form (model, args, callbacks) of this package
             cfg, overrides, model, args = None, None, cfg, overrides
         self.args = IterableSimpleNamespace(**dict(args)) if args is not None else _merged(cfg, overrides)
-        if self.task is not None:
-            self.args.task = self.task
+        self.args.task = self.task or self.args.task
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         functions = callbacks if callbacks is not None else _callbacks

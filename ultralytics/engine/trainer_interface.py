@@ -72,6 +72,7 @@ class TrainerInterface:
 
     task: str | None = None  # of a task's trainer; it overrides the setting
     loss_names: tuple[str, ...] = ()
+    val_batch_factor = 2  # images per validation batch, in training batches
     loss_is_mean = False
 
     optimizer, scaler, ema = _delegate("optimizer"), _delegate("scaler"), _delegate("ema")

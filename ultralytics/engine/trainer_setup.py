@@ -156,7 +156,7 @@ class TrainerSetup(TrainerInterface):
         with dist.main_process_first():  # which checks the labels and fills their cache
             self.train_loader = self.get_dataloader(self.trainset, share, rank=rank, mode="train")
         if dist.is_main_process():
-            self.test_loader = self.get_dataloader(self.testset, share * 2, rank=-1, mode="val")
+            self.test_loader = self.get_dataloader(self.testset, share * self.val_batch_factor, rank=-1, mode="val")
         check_batch_norm(len(self.train_loader.dataset), self.batch_size, self.args.imgsz, self.coarsest_stride())
 
     def coarsest_stride(self) -> int:

@@ -82,7 +82,7 @@ def scale_boxes(
     padding: bool = True,
     xywh: bool = False,
 ) -> Boxes:
-    """Boxes of a letterboxed image scaled to the original image and clipped to it.
+    """Boxes of a letterboxed image scaled to the original image; corners are clipped to it.
 
     Args:
         img1_shape: (height, width) of the letterboxed image, to which `boxes` refer.
@@ -90,12 +90,13 @@ def scale_boxes(
         img0_shape: (height, width) of the original image, to which the result refers.
         ratio_pad: ((gain, ...), (left, top)) of the letterbox; None computes them from the two shapes.
         padding: whether the letterbox added a border; False only divides by the gain.
-        xywh: center and size; the four numbers are then clipped to width, height, width, height, as in 8.3.0.
+        xywh: center and size, such as those of oriented boxes, which are not clipped: 8.3.0 clips a width to that of
+            the image, but the side of an oriented box may be longer.
     """
     gain, left, top = _letterbox_geometry(img1_shape, img0_shape, ratio_pad)
     shift = _pair(boxes, left, top) if padding else 0
     moved = _by_pairs(boxes, lambda a, b: ((a - shift) / gain, (b if xywh else b - shift) / gain))
-    return clip_boxes(moved, img0_shape)
+    return moved if xywh else clip_boxes(moved, img0_shape)
 
 
 def scale_coords(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ultralytics.utils.iou import box_iou
+from ultralytics.utils.rotated_boxes import batch_probiou
 
 _DEFAULT_CONF = 0.25
 _VALIDATION_CONF = 0.001  # validation's threshold for average precision, replaced by _DEFAULT_CONF here
@@ -50,16 +52,21 @@ class ConfusionMatrix:
         background, whereas 8.3.0 omits the false positives of images without a match.
 
         Args:
-            detections: (n, 6) corners, confidence, class; None for none.
-            gt_bboxes: (m, 4) corners.
+            detections: (n, 6) corners, confidence, class, or of oriented boxes (n, 7) xywh, confidence, class, angle;
+                None for none.
+            gt_bboxes: (m, 4) corners, or (m, 5) xywhr, which are compared by ProbIoU.
             gt_cls: (m,) classes.
         """
         true = gt_cls.cpu().numpy().astype(int)
         if detections is None:
-            detections = gt_bboxes.new_zeros((0, 6))
+            detections = gt_bboxes.new_zeros((0, gt_bboxes.shape[1] + 2))
         detections = detections[detections[:, 4] > self.conf]
         predicted = detections[:, 5].cpu().numpy().astype(int)
-        gt, det = self._matches(box_iou(gt_bboxes, detections[:, :4]).cpu().numpy())
+        if gt_bboxes.shape[1] == 5:
+            iou = batch_probiou(gt_bboxes, torch.cat((detections[:, :4], detections[:, 6:7]), 1))
+        else:
+            iou = box_iou(gt_bboxes, detections[:, :4])
+        gt, det = self._matches(iou.cpu().numpy())
         missed, unmatched = np.delete(true, gt), np.delete(predicted, det)
         background = self.nc
         rows = np.concatenate((predicted[det], np.full(len(missed), background), unmatched))

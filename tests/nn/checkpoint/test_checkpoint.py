@@ -263,7 +263,6 @@ def test_layouts_of_older_versions_are_read(prefix, network, as_class, tmp_path)
     ("dotted", "message"),
     [
         ("ultralytics.yolo.nn.tasks.PoseModel", "pose estimation"),
-        ("ultralytics.nn.tasks.OBBModel", "oriented boxes"),
         ("ultralytics.nn.tasks.RTDETRDetectionModel", "RT-DETR"),
         ("models.yolo.DetectionModel", "YOLOv5"),
         ("somewhere.Net", "somewhere.Net; this version reads DetectionModel"),

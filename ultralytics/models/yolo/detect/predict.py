@@ -25,11 +25,10 @@ class DetectionPredictor(BasePredictor):
         allow_detections(self.model, self.args.max_det)
 
     def postprocess(self, preds: Outputs, img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
-        results = []
-        for boxes, image, path in zip(self.suppress(preds), orig_imgs, self.batch[0], strict=True):
-            boxes[:, :4] = scale_boxes(img.shape[2:], boxes[:, :4], image.shape[:2])
-            results.append(Results(image, path=path, names=self.model.names, boxes=boxes))
-        return results
+        return [
+            self.construct_result(pred, img, image, path)
+            for pred, image, path in zip(self.suppress(preds), orig_imgs, self.batch[0], strict=True)
+        ]
 
     def suppress(self, preds: Outputs, nc: int = 0) -> list[Tensor]:
         """Detections per image, highest confidence first.
@@ -43,3 +42,15 @@ class DetectionPredictor(BasePredictor):
         """
         agnostic = bool(self.args.agnostic_nms)
         return detections(preds, self.args, agnostic=agnostic, nc=nc, rotated=self.rotated)
+
+    def construct_result(self, pred: Tensor, img: Tensor, orig_img: np.ndarray, img_path: str) -> Results:
+        """Result of one image.
+
+        Args:
+            pred: (n, 6 or more) rows of `non_max_suppression`, in pixels of `img`; may be changed.
+            img: (B, 3, H, W) input of the network.
+            orig_img: (h, w, 3) original image.
+            img_path: its path.
+        """
+        pred[:, :4] = scale_boxes(img.shape[2:], pred[:, :4], orig_img.shape[:2])
+        return Results(orig_img, path=img_path, names=self.model.names, boxes=pred)

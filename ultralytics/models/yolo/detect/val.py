@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from ultralytics.data.dataset import YOLODataset
+from ultralytics.data.letterbox import RatioPad
 from ultralytics.data.loader import build_dataloader, loading_processes
 from ultralytics.engine.evaluator import ClassResult, speed_line
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
-from ultralytics.engine.results import Boxes, label_lines, write_label_file
+from ultralytics.engine.results import BaseTensor, Boxes, label_lines, write_label_file
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.models.yolo.detect.data import PlottedParts, build_yolo_dataset, load_dataset_config, parts_to_plot
 from ultralytics.models.yolo.detect.postprocess import allow_detections, detections
 from ultralytics.tasks import get_task
 from ultralytics.utils import LOGGER, coco
+from ultralytics.utils.image_grid import BoxFormat
 from ultralytics.utils.metrics import ConfusionMatrix, DetMetrics, Metric, box_iou
 from ultralytics.utils.ops import scale_boxes, xywh2xyxy, xyxy2ltwh
 
@@ -31,7 +33,7 @@ class _BoxLabels(TypedDict):
     bbox: Tensor
     ori_shape: tuple[int, int]
     imgsz: tuple[int, int]
-    ratio_pad: tuple[tuple[float, float], tuple[float, float]]
+    ratio_pad: RatioPad
     im_file: str
 
 
@@ -40,7 +42,7 @@ class ImageLabels(_BoxLabels, total=False):
 
     Attributes:
         cls: (M,) float32 class indices.
-        bbox: (M, 4) float32 corners in pixels of the original image.
+        bbox: (M, 4) float32 corners, of oriented boxes (M, 5) xywhr, in pixels of the original image.
         ori_shape: height and width of the original image.
         imgsz: height and width in the batch.
         ratio_pad: of the letterbox, as for `scale_boxes`.
@@ -57,7 +59,7 @@ class DetectionValidator(BaseValidator):
     task = "detect"
     metric_keys = get_task("detect").metric_keys
     metrics_class: type[DetMetrics] = DetMetrics
-    rotated = False  # whether boxes have an angle
+    rotated = False  # whether boxes have an angle; predicted ones are then center and size, not corners
     table_columns: tuple[str, ...] = ("Box(P", "R", "mAP50", "mAP50-95)")
     stat_names: tuple[str, ...] = ("tp", "conf", "pred_cls", "target_cls")  # arguments of `metrics.process`
 
@@ -117,23 +119,29 @@ class DetectionValidator(BaseValidator):
         index = batch["batch_idx"].reshape(-1) == si
         height, width = batch["img"].shape[2:]
         shape, ratio_pad = batch["ori_shape"][si], batch["ratio_pad"][si]
-        boxes = batch["bboxes"][index].cpu() * torch.tensor([width, height, width, height], dtype=torch.float32)
         return {
             "cls": batch["cls"][index].reshape(-1).cpu(),
-            "bbox": scale_boxes((height, width), xywh2xyxy(boxes), shape, ratio_pad=ratio_pad),
+            "bbox": self._label_boxes(batch["bboxes"][index].cpu(), (height, width), shape, ratio_pad),
             "ori_shape": shape,
             "imgsz": (height, width),
             "ratio_pad": ratio_pad,
             "im_file": batch["im_file"][si],
         }
 
+    def _label_boxes(
+        self, bboxes: Tensor, imgsz: tuple[int, int], ori_shape: tuple[int, int], ratio_pad: RatioPad
+    ) -> Tensor:
+        """Boxes of a batch, xywh as fractions -> corners in pixels of the original image."""
+        pixels = bboxes * torch.tensor([*imgsz[::-1], *imgsz[::-1]], dtype=torch.float32)
+        return scale_boxes(imgsz, xywh2xyxy(pixels), ori_shape, ratio_pad=ratio_pad)
+
     def _prepare_pred(self, pred: Tensor, pbatch: ImageLabels) -> Tensor:
         """A copy of the predictions on the CPU, with boxes in pixels of the original image."""
         predn = pred.float().cpu().clone()  # `pred` is plotted later, in pixels of the batch
         if self.args.single_cls:
             predn[:, 5] = 0
-        scaled = scale_boxes(pbatch["imgsz"], predn[:, :4], pbatch["ori_shape"], ratio_pad=pbatch["ratio_pad"])
-        predn[:, :4] = scaled
+        shape, ratio_pad = pbatch["ori_shape"], pbatch["ratio_pad"]
+        predn[:, :4] = scale_boxes(pbatch["imgsz"], predn[:, :4], shape, ratio_pad=ratio_pad, xywh=self.rotated)
         return predn
 
     def _process_batch(self, detections: Tensor, gt_bboxes: Tensor, gt_cls: Tensor) -> Tensor:
@@ -229,15 +237,24 @@ class DetectionValidator(BaseValidator):
         file, shape = labels["im_file"], labels["ori_shape"]
         if self.args.save_json:
             self.pred_to_json(predn, file)
-            points = labels["keypoints"].numpy() if "keypoints" in labels else None
-            self._truth.add(file, shape, labels["bbox"].numpy(), labels["cls"].numpy(), keypoints=points)
+            self._add_truth(labels)
         if self.args.save_txt:
             path = self.save_dir / "labels" / f"{self.stem(file)}.txt"
             self.save_one_txt(predn, bool(self.args.save_conf), shape, path)
 
+    def _add_truth(self, labels: ImageLabels) -> None:
+        """Keep the labels of one image for the evaluation of predictions.json."""
+        points = labels["keypoints"].numpy() if "keypoints" in labels else None
+        boxes, classes = labels["bbox"].numpy(), labels["cls"].numpy()
+        self._truth.add(labels["im_file"], labels["ori_shape"], boxes, classes, keypoints=points)
+
     def save_one_txt(self, predn: Tensor, save_conf: bool, shape: tuple[int, int], file: Path) -> None:
         """Write the predictions of one image of `shape` (height, width) as a label file."""
-        write_label_file(file, label_lines([Boxes(predn, shape)], save_conf=save_conf))
+        write_label_file(file, label_lines(self.components(predn, shape), save_conf=save_conf))
+
+    def components(self, predn: Tensor, shape: tuple[int, int]) -> list[BaseTensor]:
+        """The predictions of one image of `shape` (height, width) as components of a result."""
+        return [Boxes(predn[:, :6], shape)]
 
     def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """Append the predictions (n, 6) of one image, in pixels of the original, to `jdict`."""
@@ -290,10 +307,14 @@ class DetectionValidator(BaseValidator):
         rows = torch.cat(list(preds))
         index = torch.repeat_interleave(torch.arange(len(preds)), torch.tensor([len(p) for p in preds]))
         path = self.save_dir / f"val_batch{ni}_pred.jpg"
-        boxes, confs, classes = rows[:, :4], rows[:, 4], rows[:, 5]
-        form: dict[str, Any] = {"confs": confs, "box_format": "xyxy", "paths": batch["im_file"], "names": self.names}
-        plot_images(batch["img"], index, classes, boxes, path=path, **form, **(parts or {}))
+        boxes, box_format = self._drawn_boxes(rows)
+        form: dict[str, Any] = {"confs": rows[:, 4], "paths": batch["im_file"], "names": self.names}
+        plot_images(batch["img"], index, rows[:, 5], boxes, path=path, box_format=box_format, **form, **(parts or {}))
         self.on_plot(path)
+
+    def _drawn_boxes(self, rows: Tensor) -> tuple[Tensor, BoxFormat]:
+        """Boxes of predictions in pixels of the batch, and their format for `plot_images`."""
+        return rows[:, :4], "xyxy"
 
     def plot_curves(self) -> None:
         from ultralytics.utils.charts import plot_confusion_matrix, plot_mc_curve, plot_pr_curve

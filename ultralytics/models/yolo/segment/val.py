@@ -107,7 +107,7 @@ class SegmentationValidator(DetectionValidator):
         if self.args.save_txt:
             write_label_file(self.save_dir / "labels" / f"{self.stem(file)}.txt", lines)
         if self.args.save_json:
-            self._add_truth(labels, true_masks)
+            self._add_mask_truth(labels, true_masks)
 
     def _original_masks(self, pred: MaskPredictions, predn: Tensor, labels: ImageLabels) -> np.ndarray:
         """(n, H, W) bool in the size of the original image."""
@@ -135,7 +135,7 @@ class SegmentationValidator(DetectionValidator):
         for entry, mask in zip(self.jdict[first:], masks if masks is not None else (), strict=masks is not None):
             entry["segmentation"] = rle.encode(mask)
 
-    def _add_truth(self, labels: ImageLabels, true_masks: Tensor) -> None:
+    def _add_mask_truth(self, labels: ImageLabels, true_masks: Tensor) -> None:
         """Note the labels of one image for instances.json: its polygons, or the loader's masks without a dataset."""
         file, (h, w) = labels["im_file"], labels["ori_shape"]
         boxes, classes = labels["bbox"].numpy(), labels["cls"].numpy()
