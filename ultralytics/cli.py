@@ -19,11 +19,13 @@ from typing import Any
 from ultralytics.cfg import (
     DEFAULT_YAML,
     cfg_help,
+    find_data_folder,
     find_data_yaml,
-    find_model_yaml,
+    find_model_files,
     get_cfg,
     join_assignments,
     load_cfg_file,
+    model_rules,
     option,
     parse_words,
 )
@@ -149,8 +151,9 @@ def _call(options: dict[str, Any]) -> None:
     model = options.pop("model")
     # report misspelled names before torch is imported and the model is built
     if model.lower().endswith((".yaml", ".yml")):
-        find_model_yaml(model)
-    if isinstance(data := options.get("data"), str):
+        find_model_files(model)
+    # a folder is the dataset of a classification network
+    if isinstance(data := options.get("data"), str) and not find_data_folder(data).is_dir():
         find_data_yaml(data)
     _execute(mode, model, task, options)
 
@@ -264,6 +267,9 @@ def _modules(_words: list[str]) -> None:
             if text:
                 print(f"  {label:<10} {text}")
     print("\nc1: input channels, c2: first argument of the row (scaled), n: repeats (scaled), *args: the others.")
+    print("\nModel files for every task, such as yolo11n-seg-AKConv.yaml for <model> = yolo11n-seg:")
+    for file in model_rules().values():
+        print("  " + file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "))
 
 
 def _without_annotations(signature: inspect.Signature) -> str:

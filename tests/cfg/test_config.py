@@ -28,23 +28,35 @@ def test_names_of_earlier_versions(overrides, key, value, messages):
 
 def test_precedence(cwd):
     yaml_save("my.yaml", {"epochs": 5, "batch": 4, "lr0": 0.5, "save_dir": "old"})
-    args = get_cfg({"batch": 2, "cfg": "my.yaml"}, base={"epochs": 7, "batch": 8, "seed": 3})
+    args = get_cfg({"epochs": 7, "batch": 8, "seed": 3}, {"batch": 2, "cfg": "my.yaml"})
     assert (args.epochs, args.batch, args.lr0, args.seed, args.patience) == (5, 2, 0.5, 3, 100)
     assert args.cfg == "my.yaml"
     assert not hasattr(args, "save_dir")
 
 
 def test_save_dir_is_kept_from_an_earlier_run_and_dropped_from_overrides():
-    assert get_cfg({}, base={"save_dir": "runs/a"}).save_dir == "runs/a"
+    assert get_cfg({"save_dir": "runs/a"}, {}).save_dir == "runs/a"
     assert "save_dir" not in vars(get_cfg({"save_dir": "runs/a"}))
 
 
 def test_options_of_another_version_are_ignored(messages):
-    args = get_cfg({}, base={"epochs": 2, "compile": True})
+    args = get_cfg({"epochs": 2, "compile": True}, {})
     assert args.epochs == 2
     assert "compile" not in vars(args)
     assert "compile" in messages[0]
-    assert get_cfg(base=args).epochs == 2
+    assert get_cfg(args, {}).epochs == 2
+
+
+def test_the_order_of_arguments_is_that_of_8_3_0(cwd):
+    yaml_save("my.yaml", {"epochs": 5, "seed": 3})
+    for earlier in ("my.yaml", Path("my.yaml"), {"epochs": 5, "seed": 3}, get_cfg({"epochs": 5, "seed": 3})):
+        args = get_cfg(earlier, {"epochs": 9})
+        assert (args.epochs, args.seed, args.batch) == (9, 3, 16)
+        assert get_cfg(cfg=earlier, overrides={"epochs": 9}) == args
+        assert get_cfg(earlier).epochs == get_cfg(cfg=earlier).epochs == 5
+    assert get_cfg(overrides={"epochs": 9}) == get_cfg({"epochs": 9})
+    with pytest.raises(OptionError, match="epoch"):
+        get_cfg({"seed": 3}, {"epoch": 9})
 
 
 def test_errors_name_the_file(cwd):
@@ -67,6 +79,9 @@ def test_exponents_in_a_file(cwd):
         (["pose"], "train", "detect", ["pose"]),
         (["pose"], "train", "pose", []),
         (["label_smoothing"], "train", None, ["label_smoothing"]),
+        (["conf", "source", "imgsz"], "val", "classify", ["source", "conf"]),
+        (["seed"], "val", "classify", []),
+        (["seed"], "val", "detect", ["seed"]),
     ],
 )
 def test_options_without_effect(keys, mode, task, unused, messages):

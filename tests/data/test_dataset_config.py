@@ -189,5 +189,18 @@ def test_keypoint_lines(toy):
     assert label_schema(LabelSchema("box"), data) == LabelSchema("box")  # keypoints in the file, boxes for the task
 
 
+@pytest.mark.parametrize("folder", ["", "..", "../labels", "labels/seg", "a\\b", 3, ["labels-seg"]])
+def test_wrong_labels_dir(toy, folder):
+    with pytest.raises(DatasetError, match=r"labels_dir is .* must be the name of a folder"):
+        check_det_dataset(with_lines(toy, labels_dir=folder))
+
+
+def test_labels_dir(toy):
+    assert label_schema(LabelSchema("polygon"), check_det_dataset(toy)).folder == "labels"
+    data = check_det_dataset(with_lines(toy, labels_dir="labels-seg", kpt_shape=[3, 3]))
+    assert label_schema(LabelSchema("polygon"), data) == LabelSchema("polygon", folder="labels-seg")
+    assert label_schema(KEYPOINTS, data) == LabelSchema("keypoints", (3, 3), "labels-seg")
+
+
 def test_a_dataset_of_boxes_needs_no_keypoint_lines(toy):
     assert "kpt_shape" not in check_det_dataset(toy)

@@ -70,6 +70,12 @@ def test_label_path(image, label):
     assert label_path(image.replace("/", os.sep)) == label.replace("/", os.sep)
 
 
+def test_labels_in_another_folder():
+    image = os.path.join("d", "images", "train", "a.jpg")
+    assert label_path(image, "labels-seg") == os.path.join("d", "labels-seg", "train", "a.txt")
+    assert label_path("a.jpg", "labels-seg") == "a.txt"  # beside the image
+
+
 def test_imread_any_path(tmp_path):
     path = write_image(tmp_path / "空 格" / "é图.png")
     assert np.array_equal(imread(path), cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), 1))

@@ -1,6 +1,7 @@
 """The training loop on a dataset of 12 small images."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -210,6 +211,59 @@ def test_frozen_layers_stay(run, freeze):
     assert not torch.equal(a["model.2.conv.weight"], b["model.2.conv.weight"])
 
 
+def test_statistics_of_frozen_layers_stay(run):
+    yolo = run(freeze=2, seed=0, save_period=1)
+    folder = yolo.trainer.wdir
+    before, after = state(folder / "epoch0.pt"), state(folder / "epoch1.pt")
+    statistics = [k for k in after if k.endswith(("running_mean", "running_var"))]
+    for key in statistics:
+        assert torch.equal(before[key], after[key]) == key.startswith(("model.0.", "model.1."))
+
+
+@pytest.mark.parametrize(
+    ("freeze", "message"),
+    [
+        (8, "freezes all 8 layers.*freeze=7"),
+        (99, "freezes all 8 layers"),
+        (list(range(8)), "freezes all 8 layers"),
+        ([99], "has the layers 0 to 7, not 99"),
+        ([0, 8], "has the layers 0 to 7, not 8"),
+    ],
+)
+def test_freezing_layers_that_do_not_exist_or_all_is_refused(run, freeze, message):
+    with pytest.raises(ValueError, match=message):
+        run(freeze=freeze)
+
+
+def test_everything_but_the_head_can_be_frozen(run):
+    yolo = run(freeze=7)
+    learning = {n for n, p in yolo.trainer.model.named_parameters() if p.requires_grad}
+    assert learning and all(name.startswith("model.7.") for name in learning)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"lr0": 0.1}, "lr0=0.1"), ({"momentum": 0.5, "lr0": 0.2}, "lr0=0.2, momentum=0.5"), ({}, None)],
+)
+def test_settings_that_auto_replaces_are_named(run, capsys, options, named):
+    run(optimizer="auto", epochs=1, **options)
+    assert (f"{named} has no effect: optimizer=auto" in capsys.readouterr().out) == bool(named)
+    run(optimizer="SGD", epochs=1, name="sgd", **options)
+    assert "has no effect" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("classes", [7, [0, 7], [2]])
+def test_classes_that_the_data_lack_are_refused(run, classes):
+    with pytest.raises(ValueError, match=r"classes=.*data\.yaml has no class [27], only 0 to 1 \(bright, dark\)"):
+        run(classes=classes)
+
+
+@pytest.mark.parametrize("imgsz", [32, 64])
+def test_multi_scale_with_small_images(run, imgsz):
+    yolo = run(multi_scale=True, imgsz=imgsz, epochs=12, batch=6 if imgsz == 32 else 11, val=False)
+    assert len(read_results(yolo.trainer.csv)["epoch"]) == 12
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -301,7 +355,71 @@ def test_mistakes_are_named_and_leave_no_folder(tiny_model, tiny_data, tmp_path,
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("no train folder", "train"),
+        ("empty train folder", "no images"),
+        ("empty val folder", "no images"),
+        ("fraction", "fraction"),
+        ("unreadable images", "usable"),
+        ("callback", "mine"),
+        ("freeze", "freeze"),
+        ("batch", "BatchNorm"),
+    ],
+)
+def test_mistakes_in_the_data_leave_no_folder(tiny_model, tiny_data, tmp_path, mistake, message):
+    root = shutil.copytree(tiny_data.parent, tmp_path / "data")
+    options, yolo = {}, YOLO(str(tiny_model))
+    if mistake == "no train folder":
+        shutil.rmtree(root / "images" / "train")
+    elif mistake.startswith("empty"):
+        for image in (root / "images" / mistake.split()[1]).iterdir():
+            image.unlink()
+    elif mistake == "unreadable images":
+        for image in (root / "images" / "train").iterdir():
+            image.write_bytes(b"no image")
+    elif mistake == "callback":
+
+        def refuse(trainer):
+            raise ValueError("mine")
+
+        yolo.add_callback("on_pretrain_routine_end", refuse)
+    else:
+        options = {"fraction": {"fraction": 0}, "freeze": {"freeze": 99}, "batch": {"batch": 11, "imgsz": 32}}[mistake]
+    args = {"epochs": 1, "imgsz": 64, "workers": 0, "device": "cpu", "project": str(tmp_path / "runs")} | options
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        yolo.train(data=str(root / "data.yaml"), **args)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_failed_start_keeps_what_was_in_the_folder(tiny_model, tiny_data, tmp_path):
+    kept = tmp_path / "runs" / "train" / "weights" / "last.pt"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"an earlier run")
+    args = {"epochs": 1, "workers": 0, "device": "cpu", "project": str(tmp_path / "runs"), "exist_ok": True}
+    with pytest.raises(ValueError, match="BatchNorm"):
+        YOLO(str(tiny_model)).train(data=str(tiny_data), **args, batch=11, imgsz=32, plots=False)
+    assert kept.exists()
+
+
 def test_a_last_batch_with_one_value_per_channel_is_named(tiny_data, tmp_path):
     args = {"data": str(tiny_data), "epochs": 1, "imgsz": 32, "batch": 11, "workers": 0, "device": "cpu"}  # 12 images
     with pytest.raises(ValueError, match=r"BatchNorm.*use imgsz=64 or another batch"):
         YOLO("yolo11n.yaml").train(**args, plots=False, project=str(tmp_path))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_fused_network_can_be_trained(tiny_model, tiny_data, tmp_path, saved):
+    yolo = YOLO(YOLO(str(tiny_model)).save(tmp_path / "weights.pt"))
+    before = {k: v.clone() for k, v in yolo.model.state_dict().items()}
+    yolo.fuse()
+    if saved:
+        yolo = YOLO(yolo.save(tmp_path / "fused.pt"))
+        assert yolo.model.is_fused()
+    args = {"optimizer": "SGD", "lr0": 0.0, "warmup_bias_lr": 0.0, "epochs": 1, "imgsz": 64, "plots": False}
+    yolo.train(data=str(tiny_data), project=str(tmp_path / "runs"), workers=0, device="cpu", **args)
+    after = yolo.model.state_dict()
+    assert not yolo.model.is_fused() and before.keys() == after.keys()
+    if not saved:
+        assert all(torch.equal(before[k], after[k]) for k in before if not k.endswith(("_mean", "_var", "_tracked")))

@@ -1,11 +1,14 @@
 """The detection task: what the validator counts for boxes with a known answer, and the official import paths."""
 
 import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from ultralytics import YOLO
+from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils import IterableSimpleNamespace
 
@@ -114,3 +117,19 @@ def test_official_import_paths(module, name):
 
     path = importlib.import_module(f"ultralytics.models.yolo.detect.{module}")
     assert getattr(path, f"Detection{name}") is getattr(detect, f"Detection{name}")
+
+
+@pytest.mark.parametrize("form", ["dict", "options", "namespace", "positional"])
+@pytest.mark.parametrize("network", ["path", "without suffix", "module", "YOLO", "option"])
+def test_a_validator_is_called_as_in_8_3_0(tiny_model, tiny_data, tmp_path, form, network):
+    yolo = YOLO(tiny_model)
+    path = yolo.save(tmp_path / "tiny.pt")
+    expected = yolo.val(data=str(tiny_data), imgsz=64, rect=False, workers=0, device="cpu", plots=False)
+    options = {"data": str(tiny_data), "imgsz": 64, "workers": 0, "device": "cpu", "plots": False}
+    options |= {"project": str(tmp_path / "runs")} | ({"model": str(path)} if network == "option" else {})
+    args = {"options": get_cfg({"mode": "val", **options}), "namespace": SimpleNamespace(**options)}.get(form, options)
+    validator = DetectionValidator(None, None, None, args) if form == "positional" else DetectionValidator(args=args)
+    models = {"path": path, "without suffix": str(path.with_suffix("")), "module": yolo.model, "YOLO": yolo}
+    stats = validator(model=models.get(network))
+    assert stats == {key: round(float(value), 5) for key, value in expected.results_dict.items()}
+    assert validator.save_dir == tmp_path / "runs" / "val" and validator.metrics.box.map == expected.box.map

@@ -35,7 +35,7 @@ def tiny():
 
 
 def _put_in(d, at, row):
-    # whoever reads the row before `at` reads the new one instead
+    # rows that read the row before `at` read the new one instead
     d = {**d, "backbone": [*d["backbone"]], "head": [*d["head"]]}
     rows = [*d["backbone"], *d["head"]]
 
@@ -90,9 +90,9 @@ def assert_fingerprint(recipe):
     """Compare a tensor with the fingerprint of the official one."""
 
     def check(tensor, expected, rtol=1e-5, atol=2e-5):
-        found = recipe.fingerprint(tensor)
-        assert found["shape"] == expected["shape"]
-        assert found["mean_abs"] == pytest.approx(expected["mean_abs"], rel=rtol)
-        assert found["samples"] == pytest.approx(expected["samples"], rel=rtol, abs=atol)
+        result = recipe.fingerprint(tensor)
+        assert result["shape"] == expected["shape"]
+        assert result["mean_abs"] == pytest.approx(expected["mean_abs"], rel=rtol)
+        assert result["samples"] == pytest.approx(expected["samples"], rel=rtol, abs=atol)
 
     return check

@@ -1,7 +1,7 @@
 """Every registered module ready to be called, for the tests that sweep over all of them.
 
 A module is built through the parser from the example row in its `usage`, with CHANNELS channels in and out. What has no
-such row, because it takes something other than maps, stands in BY_HAND.
+such row, because it takes something other than maps, is in BY_HAND.
 """
 
 import math
@@ -15,7 +15,7 @@ from ultralytics.nn.parser import parse_model
 from ultralytics.nn.registry import registered
 
 CHANNELS = 8
-HEAD_LEVELS = 1  # of the three in a head's example, which differ in size alone
+HEAD_LEVELS = 1  # of the three in a head's example, which differ only in size
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Call:
 
 
 BY_HAND = {"deformable_LKA_Attention3d": Call((3,), channels=3, dimensions=5)}
-# rows beside the examples, for options that those leave alone
+# rows beside the examples, for options that those do not set
 MORE_ROWS = {
     "AKConv, options": [-1, 1, "AKConv", [CHANNELS, 5, 2, {"shape": "cross", "offset_lr": 0.1}]],
     "ACmix, options": [-1, 1, "ACmix", [5, 2, 3, 2, 2]],
@@ -78,7 +78,7 @@ class Example:
         _leave_the_start(self.module)
         self.module.eval()
         if isinstance(self.module, Detect):
-            self.module.training = True  # itself alone: raw maps, without Detect's decoding, which test_head.py tests
+            self.module.training = True  # only this flag: raw maps, without decoding, which test_head.py tests
 
     def inputs(self, height, width, batch=2, seed=1):
         """What the module takes: a map, a volume of a few slices, or a list of maps, each half as large as the last."""

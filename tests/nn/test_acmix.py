@@ -67,8 +67,8 @@ def test_gradients_equal_those_of_the_formulas():
     m = _module(4, 4, head=2).double()
     x = torch.randn(2, 4, 3, 5, dtype=torch.float64, requires_grad=True)
     wanted = torch.autograd.grad(_literal(m, x).square().sum(), (x, *m.parameters()))
-    found = torch.autograd.grad(m(x).square().sum(), (x, *m.parameters()))
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+    result = torch.autograd.grad(m(x).square().sum(), (x, *m.parameters()))
+    torch.testing.assert_close(result, wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_gradients_are_those_of_finite_differences():
@@ -100,17 +100,17 @@ def test_keys_of_the_checkpoint_and_the_start():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"out_planes": 10}, "shares 10 channels among 4 heads, 2 are left over"),
-        ({"kernel_att": 4}, "odd numbers, not 4 and 3"),
-        ({"kernel_conv": 2}, "odd numbers, not 7 and 2"),
-        ({"kernel_att": -3}, "kernel_att is a whole number from 1 on, not -3"),
-        ({"kernel_att": 7.0}, "kernel_att is a whole number from 1 on, not 7.0"),
-        ({"head": 0}, "head is a whole number from 1 on, not 0"),
-        ({"stride": 0}, "stride is a whole number from 1 on, not 0"),
-        ({"dilation": -1}, "dilation is a whole number from 1 on, not -1"),
+        ({"out_planes": 10}, "out_planes=10 is not divisible by head=4"),
+        ({"kernel_att": 4}, "must be odd, not 4 and 3"),
+        ({"kernel_conv": 2}, "must be odd, not 7 and 2"),
+        ({"kernel_att": -3}, "kernel_att must be an integer of at least 1, not -3"),
+        ({"kernel_att": 7.0}, "kernel_att must be an integer of at least 1, not 7.0"),
+        ({"head": 0}, "head must be an integer of at least 1, not 0"),
+        ({"stride": 0}, "stride must be an integer of at least 1, not 0"),
+        ({"dilation": -1}, "dilation must be an integer of at least 1, not -1"),
     ],
 )
-def test_wrong_options_are_named(options, message):
+def test_wrong_options_raise_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         ACmix(**({"in_planes": 8, "out_planes": 8} | options))
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 import ultralytics
+from ultralytics.nn.model_file import yaml_model_load
 from ultralytics.nn.registry import registered
 from ultralytics.nn.tasks import DetectionModel, guess_model_task
-from ultralytics.utils.files import yaml_load
 
 FOLDER = Path(ultralytics.__file__).parent / "cfg" / "models" / "add"
 FILES = sorted(p.name for p in FOLDER.glob("*.yaml"))
-PLACES = ("residual", "backbone", "neck", "head")
+POSITIONS = ("residual", "backbone", "neck", "head")
 
 # file -> layer: (module, args) of the layers that are not the base's, and the layers Detect reads
 SPECIFIED = {
@@ -34,7 +34,7 @@ def _scaled(file, letter):
 
 
 def _rows(file):
-    d = yaml_load(FOLDER / file)
+    d = yaml_model_load(FOLDER / file)
     return d["backbone"] + d["head"]
 
 
@@ -45,8 +45,8 @@ def test_rows_are_where_the_specification_wants_them(file):
     assert {i: (row[2], row[3]) for i, row in enumerate(rows) if row[2] in registered()} == added
     assert rows[-1][0] == detect
     base = "11/yolo11.yaml" if file.startswith("yolo11") else "v8/yolov8.yaml"
-    d, wanted = yaml_load(FOLDER / file), yaml_load(FOLDER.parent / base)
-    assert d["scales"] == wanted["scales"]
+    d, expected = yaml_model_load(FOLDER / file), yaml_model_load(FOLDER.parent / base)
+    assert d["scales"] == expected["scales"]
     assert d["nc"] == (2 if file == "yolo11-AKConv.yaml" else 80)
 
 
@@ -56,10 +56,10 @@ def test_joins_read_what_the_specification_names():
     assert [row[1] for row in _rows("yolov8-DLKA.yaml") if row[2] == "deformable_LKA_Attention"] == [3, 3, 3]
 
 
-def test_every_module_has_a_file_for_every_place():
-    wanted = {f"yolov8-{module}-{place}.yaml" for module in ("AKConv", "ACmix", "DLKA") for place in PLACES}
-    assert wanted <= set(FILES)
-    assert set(FILES) == wanted | set(SPECIFIED)
+def test_every_module_has_a_file_for_every_position():
+    expected = {f"yolov8-{module}-{place}.yaml" for module in ("AKConv", "ACmix", "DLKA") for place in POSITIONS}
+    assert expected <= set(FILES)
+    assert set(FILES) == expected | set(SPECIFIED)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -76,9 +76,9 @@ def test_trains_a_step_and_predicts_on_any_size(file):
     sum(y.square().mean() for y in maps).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in m.parameters() if p.requires_grad)
     with torch.inference_mode():
-        found = m.eval()(torch.rand(1, 3, 96, 32))[0]
-    assert found.shape == (1, 7, 96 * 32 * 21 // 1024)
-    assert found.isfinite().all()
+        result = m.eval()(torch.rand(1, 3, 96, 32))[0]
+    assert result.shape == (1, 7, 96 * 32 * 21 // 1024)
+    assert result.isfinite().all()
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from ultralytics.utils import LOGGER
 
 
 def _module(*args, seed=0, offsets=0.0, **options):
-    """An AKConv in evaluation mode whose offsets are about `offsets` pixels large and differ from place to place."""
+    """An AKConv in evaluation mode whose offsets are about `offsets` pixels large and differ from pixel to pixel."""
     torch.manual_seed(seed)
     m = AKConv(*args, **options).eval()
     with torch.no_grad():
@@ -27,9 +27,9 @@ def _module(*args, seed=0, offsets=0.0, **options):
 
 
 @contextmanager
-def _heard():
-    """What the log is told reaches pytest, also what it was told before."""
-    akconv._say_once.cache_clear()
+def _logged():
+    """Messages reach pytest's caplog, and those that are logged only once are logged again."""
+    backends.log_once.cache_clear()
     LOGGER.propagate = True
     try:
         yield
@@ -38,7 +38,7 @@ def _heard():
 
 
 def _passes_through(m):
-    """Make the mixing of `m` the sum of its samples over channel 0 and points, with nothing behind it."""
+    """Make the mixing of `m` the sum of its samples over channel 0 and points, without normalization and activation."""
     m.conv[0].weight.data.zero_()
     m.conv[0].weight.data[:, 0] = 1
     m.conv[1], m.conv[2] = nn.Identity(), nn.Identity()
@@ -124,7 +124,7 @@ def test_initial_shape(N, points):
 
 @pytest.mark.parametrize("N", [1, 2, 5, 8, 9, 16])
 @pytest.mark.parametrize("name", SHAPES)
-def test_named_shapes_are_distinct_points_and_the_centred_ones_hold_the_pixel(name, N):
+def test_named_shapes_are_distinct_points_and_the_centered_ones_contain_the_pixel(name, N):
     points = initial_shape(N, name)
     assert len(set(points)) == N
     assert (0.0, 0.0) in points
@@ -139,25 +139,25 @@ def test_shape_of_ones_own_moves_the_samples():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": "heart"}, "no shape 'heart'; there are default, square, cross, diamond, line"),
-        ({"shape": ""}, "no shape ''; there are default"),
-        ({"shape": [(0, 0)]}, "with 3 sampling points was given a shape of 1"),
+        ({"shape": "heart"}, "no shape 'heart'; choose one of default, square, cross, diamond, line"),
+        ({"shape": ""}, "no shape ''; choose one of default"),
+        ({"shape": [(0, 0)]}, "with 3 sampling points has a shape of 1"),
         ({"shape": 5}, r"a name or points \(row, column\), .*, not 5"),
         ({"shape": [0, 1, 2]}, r"a name or points \(row, column\), .*, not \[0, 1, 2\]"),
         ({"shape": [(0, 0, 0)] * 3}, r"a name or points \(row, column\)"),
-        ({"shape": [(0, 0), (0, 1), (0, math.nan)]}, "made of finite numbers"),
-        ({"offset_lr": "fast"}, "a factor from 0 on, such as 0.1, not 'fast'"),
-        ({"offset_lr": None}, "a factor from 0 on, such as 0.1, not None"),
+        ({"shape": [(0, 0), (0, 1), (0, math.nan)]}, "consist of finite numbers"),
+        ({"offset_lr": "fast"}, "a factor of at least 0, such as 0.1, not 'fast'"),
+        ({"offset_lr": None}, "a factor of at least 0, such as 0.1, not None"),
         ({"offset_lr": -0.1}, "not -0.1"),
         ({"offset_lr": math.nan}, "not nan"),
-        ({"stride": 0}, "stride is a whole number from 1 on, not 0"),
-        ({"stride": 1.5}, "stride is a whole number from 1 on, not 1.5"),
+        ({"stride": 0}, "stride must be an integer of at least 1, not 0"),
+        ({"stride": 1.5}, "stride must be an integer of at least 1, not 1.5"),
         ({"compat": "old"}, "compat is None, 'published' or 'tutorial', not 'old'"),
-        ({"num_param": 0}, "sampling points is a whole number from 1 on, not 0"),
-        ({"num_param": True}, "sampling points is a whole number from 1 on, not True"),
+        ({"num_param": 0}, "sampling points must be an integer of at least 1, not 0"),
+        ({"num_param": True}, "sampling points must be an integer of at least 1, not True"),
     ],
 )
-def test_wrong_options_are_named(options, message):
+def test_wrong_options_raise_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         AKConv(**({"inc": 2, "outc": 2, "num_param": 3} | options))
 
@@ -197,25 +197,25 @@ def test_compat_published_weighs_the_border_up_to_four_times():
 
 @pytest.mark.parametrize("compat", ["published", "tutorial"])
 def test_compat_is_announced_and_agrees_inside_the_map(compat, caplog):
-    with _heard():
+    with _logged():
         old = _passes_through(_module(2, 2, 1, compat=compat))
-    assert f"compat='{compat}' repeats the faults" in caplog.text
+    assert f"compat='{compat}' reproduces the errors" in caplog.text
     new = _passes_through(_module(2, 2, 1))
     for m in (old, new):
         m.p_conv.bias.data.copy_(torch.tensor([0.25, 0.5]))
     x = torch.randn(1, 2, 6, 6)
     x = x + x.transpose(2, 3) if compat == "tutorial" else x
     wanted = new(x)[..., :5, :5]
-    if compat == "tutorial":  # reads at (j + 0.25, i + 0.5): on a symmetric map the offsets change places
+    if compat == "tutorial":  # reads at (j + 0.25, i + 0.5): on a symmetric map the offsets are exchanged
         new.p_conv.bias.data.copy_(torch.tensor([0.5, 0.25]))
         wanted = new(x)[..., :5, :5]
     torch.testing.assert_close(old(x)[..., :5, :5], wanted)
 
 
-def test_options_that_are_off_by_default_are_told_once(monkeypatch):
+def test_options_with_a_warning_have_it_once(monkeypatch):
     texts = []
-    monkeypatch.setattr(LOGGER, "warning", texts.append)
-    akconv._say_once.cache_clear()
+    monkeypatch.setattr(LOGGER, "log", lambda level, text: texts.append(text))
+    backends.log_once.cache_clear()
     for _ in range(3):
         AKConv(2, 2, 3)
     assert texts == []
@@ -226,7 +226,7 @@ def test_options_that_are_off_by_default_are_told_once(monkeypatch):
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.0])
-def test_offset_lr_scales_the_gradient_of_the_offsets_alone(factor):
+def test_offset_lr_scales_the_gradient_of_the_offsets_only(factor):
     plain, slowed = _module(2, 3, 3, offsets=1.0), _module(2, 3, 3, offsets=1.0, offset_lr=factor)
     x = torch.randn(1, 2, 5, 6)
     for m in (plain, slowed):
@@ -271,7 +271,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture
 def kernels():
-    """AKConv is computed by the kernels, except where a test asks for PyTorch."""
+    """AKConv is computed by the kernels, except where a test selects PyTorch."""
     pytest.importorskip("triton", reason="Triton is not installed")
     if DEVICE == "cpu" and (reason := backends.interpreter_missing()):
         pytest.skip(reason)
@@ -280,7 +280,7 @@ def kernels():
 
 
 def _trained(*args, **options):
-    """A module whose normalisation does something."""
+    """A module whose normalization does something."""
     m = _module(*args, offsets=1.0, **options)
     with torch.no_grad():
         for name, t in m.conv[1].state_dict().items():
@@ -289,8 +289,8 @@ def _trained(*args, **options):
     return m.to(DEVICE)
 
 
-def _assert_close(found, expected, tolerance=1e-5):
-    for f, e in zip(found, expected, strict=True):
+def _assert_close(result, expected, tolerance=1e-5):
+    for f, e in zip(result, expected, strict=True):
         assert (f.float() - e).abs().max() <= tolerance * max(e.abs().max(), 1)
 
 
@@ -311,7 +311,7 @@ def test_trains_on_the_kernels_as_on_pytorch(kernels, options):
 @pytest.mark.parametrize("activation", [nn.SiLU(), nn.ReLU(), nn.Identity()], ids=lambda m: type(m).__name__)
 @pytest.mark.parametrize("norm", ["as it is", "not affine", "fused"])
 @pytest.mark.parametrize("bias", [True, False])
-def test_kernels_do_normalisation_and_silu_in_passing(kernels, norm, activation, bias):
+def test_kernels_include_normalization_and_silu(kernels, norm, activation, bias):
     m = _trained(3, 5, 3, bias=bias)
     m.conv[2] = activation
     if norm != "as it is":
@@ -324,11 +324,11 @@ def test_kernels_do_normalisation_and_silu_in_passing(kernels, norm, activation,
     m.conv[2].register_forward_hook(lambda *_: called.append("activation"))
     before = copy.deepcopy(m.state_dict())
     with torch.no_grad():
-        found = m(x)
+        result = m(x)
     assert called == ([] if type(activation) is nn.SiLU else ["activation"])
-    _assert_close([found], [expected])
+    _assert_close([result], [expected])
     _assert_close([m(x)], [expected])
-    assert called[-2:] == ["norm", "activation"], "a gradient is wanted, and goes through the modules"
+    assert called[-2:] == ["norm", "activation"], "with gradients the modules are called"
     assert all(torch.equal(t, before[name]) for name, t in m.state_dict().items())
 
 
@@ -337,10 +337,10 @@ def test_kernels_leave_the_statistics_of_a_batch_to_the_normalisation(kernels):
     x = torch.randn(2, 3, 4, 5, device=DEVICE)
     other = copy.deepcopy(m)
     with torch.no_grad():
-        found = m(x)
+        result = m(x)
         with use_backend("pytorch"):
             expected = other(x)
-    _assert_close([found], [expected])
+    _assert_close([result], [expected])
     _assert_close([m.conv[1].running_mean], [other.conv[1].running_mean])
 
 
@@ -350,17 +350,17 @@ def test_kernels_under_autocast_and_in_half_precision(kernels):
     with use_backend("pytorch"):
         expected = m(x)
     with torch.autocast(DEVICE, torch.bfloat16):
-        found = m(x)
+        result = m(x)
         with torch.no_grad():
             folded = m(x)
-    found.float().sum().backward()
-    assert found.dtype == folded.dtype == torch.bfloat16
+    result.float().sum().backward()
+    assert result.dtype == folded.dtype == torch.bfloat16
     assert m.conv[0].weight.grad.dtype == torch.float32
     m.bfloat16()
     x = x.bfloat16()
     with torch.no_grad():
         half = m(x)
-    _assert_close((found, folded, half, m(x)), [expected] * 4, 2e-2)
+    _assert_close((result, folded, half, m(x)), [expected] * 4, 2e-2)
 
 
 @pytest.mark.parametrize("compat", ["published", "tutorial"])
@@ -368,9 +368,9 @@ def test_compat_keeps_its_own_sampling(kernels, compat):
     m = _trained(3, 4, 3, compat=compat)
     x = torch.randn(1, 3, 4, 5, device=DEVICE)
     with torch.no_grad():
-        found = m(x)
+        result = m(x)
         with use_backend("pytorch"):
-            assert torch.equal(m(x), found)
+            assert torch.equal(m(x), result)
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
@@ -387,7 +387,7 @@ def test_kernels_compile_as_one_graph(kernels, mode):
     _assert_close(*results)
 
 
-def test_a_gpu_waits_for_the_starts_of_the_taps_once(monkeypatch):
+def test_the_shape_is_copied_to_a_gpu_once(monkeypatch):
     m, calls = AKConv(3, 4, 3), []
 
     def counted(*a, **k):
@@ -396,13 +396,13 @@ def test_a_gpu_waits_for_the_starts_of_the_taps_once(monkeypatch):
 
     # only in that file: torch.compile, if it starts up now, would take a patched torch.tensor into its tables for good
     monkeypatch.setattr(akconv, "torch", SimpleNamespace(**{**vars(torch), "tensor": counted}))
-    akconv._kept_starts.cache_clear()
-    for device, expected in (("cpu", ["cpu"] * 3), ("meta", ["meta"])):  # the latter in place of a GPU
+    akconv.cached_shape_tensor.cache_clear()
+    for device, expected in (("cpu", ["cpu"] * 3), ("meta", ["meta"])):  # "meta" instead of a GPU
         calls.clear()
-        grids = [m._grid(h, 4, torch.empty(1, device=device)) for h in (2, 5, 2)]
+        points = [akconv.shape_tensor(tuple(m.shape), torch.empty(1, device=device)) for _ in range(3)]
         assert calls == expected
-        assert [g.shape for g in grids] == [(6, 2, 4), (6, 5, 4), (6, 2, 4)]
+        assert [p.shape for p in points] == [(3, 2)] * 3
     with torch.inference_mode():
-        kept = akconv._starts(((0.5, 1.0),), torch.empty(1, dtype=torch.float64, device="meta"))
+        kept = akconv.shape_tensor(((0.5, 1.0),), torch.empty(1, dtype=torch.float64, device="meta"))
     assert not kept.is_inference()
     assert kept.dtype == torch.float64

@@ -72,9 +72,9 @@ def _work(rank, folder):
 
 
 def _two_steps(m, batches, loss, rank):
-    """Error text, steps done, and the largest difference between the processes' gradients and to their mean alone."""
-    alone = [_gradients(copied, loss(copied, batch)) for copied, batch in ((deepcopy(m), batch) for batch in batches)]
-    wanted = torch.stack(alone).mean(0)
+    """Error text, steps done, and the largest difference of gradients between processes and to the mean."""
+    single = [_gradients(copied, loss(copied, batch)) for copied, batch in ((deepcopy(m), batch) for batch in batches)]
+    expected = torch.stack(single).mean(0)
     together = DistributedDataParallel(m, find_unused_parameters=False)
     found = {"error": "", "steps": 0, "apart": 0.0, "off": 0.0}
     for _ in range(2):
@@ -87,7 +87,7 @@ def _two_steps(m, batches, loss, rank):
         distributed.all_gather(both, mine)
         found["steps"] += 1
         found["apart"] = max(found["apart"], (both[0] - both[1]).abs().max().item())
-        found["off"] = max(found["off"], ((mine - wanted).abs().max() / wanted.abs().max()).item())
+        found["off"] = max(found["off"], ((mine - expected).abs().max() / expected.abs().max()).item())
     return found
 
 

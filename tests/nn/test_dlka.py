@@ -46,8 +46,8 @@ def test_attention_equals_the_formulas_and_their_gradients(size):
     out, expected = m(x), _literal(m, x)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-10)
     inputs = (x, *m.parameters())
-    found = torch.autograd.grad(out.square().sum(), inputs)
-    torch.testing.assert_close(found, torch.autograd.grad(expected.square().sum(), inputs), rtol=1e-9, atol=1e-9)
+    result = torch.autograd.grad(out.square().sum(), inputs)
+    torch.testing.assert_close(result, torch.autograd.grad(expected.square().sum(), inputs), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
@@ -71,8 +71,8 @@ def test_deform_conv_of_groups_has_half_types_and_autocast(dtype):
         auto = m(x)
     half = copy.deepcopy(m).to(dtype)(x.to(dtype))
     assert half.dtype == dtype
-    for found in (auto, half):
-        assert (found.float() - expected).abs().max() < 2e-2 * expected.abs().max()
+    for result in (auto, half):
+        assert (result.float() - expected).abs().max() < 2e-2 * expected.abs().max()
 
 
 @pytest.mark.parametrize("wild", [math.nan, math.inf, -math.inf, 1e9, 3e38])

@@ -1,4 +1,4 @@
-"""D-LKA for volumes: against the formulas on the literal operator."""
+"""D-LKA for volumes: against the formulas on a reference operator."""
 
 import pytest
 import torch
@@ -33,8 +33,8 @@ def test_equals_the_formulas_and_their_gradients(size):
     out, expected = m(x), _literal(m, x)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-10)
     inputs = (x, *m.parameters())
-    found = torch.autograd.grad(out.square().sum(), inputs)
-    torch.testing.assert_close(found, torch.autograd.grad(expected.square().sum(), inputs), rtol=1e-9, atol=1e-9)
+    result = torch.autograd.grad(out.square().sum(), inputs)
+    torch.testing.assert_close(result, torch.autograd.grad(expected.square().sum(), inputs), rtol=1e-9, atol=1e-9)
 
 
 def test_keys_are_those_of_the_2d_block():
@@ -52,7 +52,7 @@ def test_a_map_is_refused_and_model_files_say_why(tiny, put_in):
     with pytest.raises(ValueError, match=r"takes volumes \(B, C, D, H, W\), not \(1, 2, 4, 5\)"):
         _attention()(torch.zeros(1, 2, 4, 5))
     assert "model files are 2-D" in lookup("deformable_LKA_Attention3d").usage
-    with pytest.raises(ModelFileError, match="there is deformable_LKA_Attention"):
+    with pytest.raises(ModelFileError, match="use deformable_LKA_Attention for maps"):
         DetectionModel(put_in(tiny, 3, [-1, 1, "deformable_LKA_Attention3d", []]), verbose=False)
 
 

@@ -146,7 +146,7 @@ def test_cb_fuse_by_hand():
 @pytest.mark.parametrize(
     ("args", "channels"), [([3, 64, 1, True, 1], 64), ([64, 64, 1, False, 3], 256), ([8, 4, 2, False, 1, 2], 8)]
 )
-def test_resnet_layer_tells_its_channels(args, channels):
+def test_resnet_layer_output_channels(args, channels):
     assert blocks.ResNetLayer.out_channels(args[0], args) == channels
     assert blocks.ResNetLayer(*args).eval()(torch.zeros(1, args[0], 8, 8)).shape[1] == channels
 
@@ -178,7 +178,7 @@ def test_position_encoding_follows_rows_and_columns():
     wide = encode(5, 3, 8).reshape(3, 5, 8)
     square = encode(5, 5, 8).reshape(5, 5, 8)
     torch.testing.assert_close(wide, square[:3])
-    torch.testing.assert_close(wide[:, :, :4], wide[:, :1, :4].expand(-1, 5, -1))  # the first half tells the row
+    torch.testing.assert_close(wide[:, :, :4], wide[:, :1, :4].expand(-1, 5, -1))  # the first half encodes the row
     with pytest.raises(ValueError, match="multiple of 4 channels, got 6"):
         encode(2, 2, 6)
 

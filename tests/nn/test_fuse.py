@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ultralytics import YOLO
 from ultralytics.nn import fuse
 from ultralytics.nn.modules import Conv, DWConv
 
@@ -59,3 +60,40 @@ def test_initialize_weights():
     assert (net[0].eps, net[0].momentum) == (1e-3, 0.03)
     assert (net[1].inplace, net[2].inplace) == (True, False)
     assert torch.equal(net[3].weight, before)
+
+
+def randomize(network):
+    for key, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and ("bn" in key or "running" in key):
+            tensor.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", ["yolo11n.yaml", "yolov10n.yaml", "yolov6n.yaml", "yolov9t.yaml"])
+def test_what_was_fused_can_be_restored_exactly(name):
+    torch.manual_seed(0)
+    network = randomize(YOLO(name).model)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    restored = fuse.unfused_copy(network.fuse(verbose=False))
+    assert network.is_fused() and not restored.is_fused()
+    after = restored.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
+    assert all(p.requires_grad for p in restored.parameters())
+
+
+@pytest.mark.parametrize("changed", ["forgotten", "edited"])
+def test_otherwise_new_normalizations_compute_the_same(changed, capsys):
+    torch.manual_seed(0)
+    network = randomize(YOLO("yolov8n.yaml").model).fuse(verbose=False)
+    if changed == "forgotten":
+        fuse.forget_unfused(network)
+    else:
+        network.model[0].conv.weight.mul_(2)
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(x)[0]
+        restored = fuse.unfused_copy(network)
+        assert not restored.is_fused()
+        torch.testing.assert_close(restored(x)[0], expected, rtol=1e-3, atol=1e-3)
+    count = sum(isinstance(m, Conv) for m in network.modules()) if changed == "forgotten" else 1
+    assert f"{count} convolutions get new normalizations" in capsys.readouterr().out

@@ -35,7 +35,7 @@ SIZES = [(2, 4, 11, 17), (1, 4, 6, 9), (3, 4, 20, 33), (1, 4, 5, 3)]
 SMALL = [(1, 4, 1, 1), (2, 4, 2, 3), (1, 4, 1, 6)]
 ADDED = Path(ultralytics.__file__).parent / "cfg" / "models" / "add"
 FILES = [re.sub(r"^yolo(v8|11)", r"yolo\1n", p.name) for p in sorted(ADDED.glob("*.yaml"))]
-NEWER = (  # dynamo's exporter takes longer: one file a module and place where sizes meet
+NEWER = (  # dynamo's exporter takes longer: one file per module and border case
     "yolov8n-AKConv.yaml",
     "yolo11n-AKConv.yaml",
     "yolov8n-ACmix.yaml",
@@ -75,9 +75,9 @@ def _check(m, path, sizes):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for size in sizes:
         x = torch.rand(size)
-        found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+        result = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
         with torch.no_grad():
-            torch.testing.assert_close(found, m(x), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(result, m(x), rtol=1e-4, atol=1e-4)
 
 
 def _operators(path):
@@ -95,7 +95,7 @@ def test_module_runs_on_any_size(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-def test_grid_sample_is_there_when_asked_for(name, tmp_path):
+def test_grid_sample_is_exported_when_selected(name, tmp_path):
     m, path = _ready(MODULES[name]()), str(tmp_path / "module.onnx")
     with onnx_sampling("grid_sample"):
         expected = m(torch.ones(1, 4, 5, 6))  # outside of an export the switch changes nothing

@@ -18,7 +18,7 @@ GPU = torch.device("cuda", 0)
 LAUNCHES = "Triton needs a C compiler and the headers of Python to launch them"
 interpreter = pytest.mark.skipif(
     CUDA or (backends.load_kernels() or backends.interpreter_missing()) != "",
-    reason="needs Triton and its interpreter in place of a GPU",
+    reason="needs Triton and its interpreter instead of a GPU",
 )
 
 

@@ -42,8 +42,8 @@ def test_equals_torchvision_and_its_gradients(case, layout, function):
     out, expected = function(*inputs, **options), ops.deform_conv2d(*plain, **options)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
     grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=out.dtype)
-    found, wanted = torch.autograd.grad(out, inputs, grad), torch.autograd.grad(expected, plain, grad)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
+    result, wanted = torch.autograd.grad(out, inputs, grad), torch.autograd.grad(expected, plain, grad)
+    torch.testing.assert_close(result, wanted, rtol=0, atol=1e-10)
 
 
 def test_reference_has_groups_like_torchvision():
@@ -91,7 +91,7 @@ def test_wild_offsets_read_zeros(wild, dtype):
     assert out.dtype == dtype
     tame = torch.ones(out.shape, dtype=torch.bool)
     tame[..., 1, 2] = False
-    assert out[tame].isfinite().all(), "a wild offset spoiled its neighbours"
+    assert out[tame].isfinite().all(), "an extreme offset changed its neighbors"
     if wild == wild:
         # the tap reads nothing: as if its weight were 0 at this pixel
         without = weight.detach().clone()
@@ -118,18 +118,18 @@ def test_half_types_keep_coordinates_exact(dtype):
     assert [out[0, 0, 0, i].item() for i in (199, 200)] == pytest.approx([0.3, 0.7], abs=4e-3)
 
 
-def test_wrong_shapes_are_named():
-    with pytest.raises(ValueError, match=r"wants offsets \(1, 18, 4, 4\).*\(1, 9, 4, 4\)"):
+def test_wrong_shapes_raise_an_error():
+    with pytest.raises(ValueError, match=r"needs offsets \(1, 18, 4, 4\).*\(1, 9, 4, 4\)"):
         deform_conv2d_depthwise(torch.zeros(1, 2, 4, 4), torch.zeros(1, 9, 4, 4), torch.zeros(2, 1, 3, 3), padding=1)
 
 
 @pytest.mark.parametrize("weight", [(1, 1, 3, 3), (4, 1, 3, 3), (2, 2, 3, 3), (2, 9)])
-def test_filters_that_are_not_one_a_channel_are_named(weight):
+def test_filters_that_are_not_one_per_channel_raise_an_error(weight):
     # kernels would read such filters beyond their end, and broadcasting would share them silently
-    with pytest.raises(ValueError, match=r"one filter a channel, \(C, 1, kh, kw\), not \(1, 2, 4, 4\) and"):
+    with pytest.raises(ValueError, match=r"one filter per channel, \(C, 1, kh, kw\), not \(1, 2, 4, 4\) and"):
         deform_conv2d_depthwise(torch.zeros(1, 2, 4, 4), torch.zeros(1, 18, 4, 4), torch.zeros(weight), padding=1)
 
 
-def test_a_map_without_a_batch_is_named():
-    with pytest.raises(ValueError, match=r"wants maps \(B, C, H, W\)"):
+def test_a_map_without_a_batch_is_an_error():
+    with pytest.raises(ValueError, match=r"needs maps \(B, C, H, W\)"):
         deform_conv2d_depthwise(torch.zeros(2, 4, 4), torch.zeros(1, 18, 4, 4), torch.zeros(2, 1, 3, 3), padding=1)

@@ -56,10 +56,11 @@ def test_reference_equals_loops():
 def test_equals_the_reference_and_its_gradients(case, chunk, reach, monkeypatch):
     monkeypatch.setattr(tracing, "CHUNK_VALUES", chunk)
     inputs, options = _inputs(*case, reach=reach)
-    found, expected = deform_conv3d_depthwise(*inputs, **options), deform_conv3d_reference(*inputs, **options)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
-    grad = torch.randn_like(found)
-    for a, b in zip(torch.autograd.grad(found, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True):
+    result, expected = deform_conv3d_depthwise(*inputs, **options), deform_conv3d_reference(*inputs, **options)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-10)
+    grad = torch.randn_like(result)
+    gradients = (torch.autograd.grad(out, inputs, grad) for out in (result, expected))
+    for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
     with torch.no_grad():
         torch.testing.assert_close(deform_conv3d_depthwise(*inputs, **options), expected, rtol=0, atol=1e-10)
@@ -92,12 +93,12 @@ def test_a_volume_of_one_slice_is_the_map(padding, dilation, stride):
     expected = deform_conv2d_depthwise(x, offset, weight, stride=stride, padding=padding, dilation=dilation)
     depth = torch.zeros(2, 15, 1, h, w)
     volume = torch.cat((depth, offset.view(2, 15, 2, h, w)), 2).flatten(1, 2).unsqueeze(2)
-    found = deform_conv3d_depthwise(
+    result = deform_conv3d_depthwise(
         x.unsqueeze(2), volume, weight.unsqueeze(2), stride=stride, padding=(0, padding, padding), dilation=dilation
     ).squeeze(2)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
     for a, b in zip(
-        torch.autograd.grad(found.square().sum(), (x, offset, weight)),
+        torch.autograd.grad(result.square().sum(), (x, offset, weight)),
         torch.autograd.grad(expected.square().sum(), (x, offset, weight)),
         strict=True,
     ):
@@ -124,12 +125,12 @@ def test_wild_offsets_do_not_read_outside(wild, dtype):
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        (((1, 2, 3, 4), (1, 81, 3, 4, 5), (2, 1, 3, 3, 3)), "wants volumes"),
-        (((1, 2, 3, 4, 5), (1, 81, 3, 4, 5), (2, 2, 3, 3, 3)), "wants volumes"),
-        (((1, 2, 3, 4, 5), (1, 54, 3, 4, 5), (2, 1, 3, 3, 3)), r"wants offsets \(1, 81, 3, 4, 5\), not \(1, 54"),
+        (((1, 2, 3, 4), (1, 81, 3, 4, 5), (2, 1, 3, 3, 3)), "needs volumes"),
+        (((1, 2, 3, 4, 5), (1, 81, 3, 4, 5), (2, 2, 3, 3, 3)), "needs volumes"),
+        (((1, 2, 3, 4, 5), (1, 54, 3, 4, 5), (2, 1, 3, 3, 3)), r"needs offsets \(1, 81, 3, 4, 5\), not \(1, 54"),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(shapes, message):
+def test_shapes_that_do_not_fit_raise_an_error(shapes, message):
     with pytest.raises(ValueError, match=message):
         deform_conv3d_depthwise(*(torch.zeros(s) for s in shapes), padding=1)
 

@@ -37,11 +37,11 @@ def test_an_input_without_gradient_gets_none():
     assert w.grad is None
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_without_gradients_the_operator_runs_as_it_is(wanted):
+@pytest.mark.parametrize("expected", [True, False])
+def test_without_gradients_the_operator_runs_as_it_is(expected):
     x, w = _inputs()
-    with torch.set_grad_enabled(wanted):
-        y = recomputed(_power, _power_gradients, *((x.detach(), w.detach()) if wanted else (x, w)), settings=(2,))
+    with torch.set_grad_enabled(expected):
+        y = recomputed(_power, _power_gradients, *((x.detach(), w.detach()) if expected else (x, w)), settings=(2,))
     assert y.tolist() == [12, 5]
     assert not y.requires_grad
 

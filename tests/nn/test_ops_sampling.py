@@ -37,9 +37,9 @@ def test_equals_reference_and_its_gradients(case, layout):
     assert out.shape == expected.shape == (case[0], case[1], case[4], *case[5:])
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
     grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=out.dtype)
-    found = torch.autograd.grad(out, (x, points), grad)
+    result = torch.autograd.grad(out, (x, points), grad)
     wanted = torch.autograd.grad(expected, (x, points), grad)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(result, wanted, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES[:5])
@@ -61,7 +61,7 @@ def test_by_hand():
     x = torch.arange(12.0).view(1, 1, 3, 4)  # value 4 * row + column
     rows, columns = torch.tensor([0.0, 1.25, 2.0, -7.0, 9.0]), torch.tensor([0.0, 2.5, 3.0, 1.0, 2.5])
     points = torch.cat((rows, columns)).view(1, 10, 1, 1)
-    # the last two lie above and below the map: the border's value
+    # the last two are above and below the map: the border's value
     assert sample_points(x, points).flatten().tolist() == [0.0, 7.5, 11.0, 1.0, 10.5]
 
 
@@ -86,8 +86,8 @@ def test_wild_points_read_inside_the_map(wild, dtype, function):
     out.float().square().sum().backward()
     tame = torch.ones(out.shape, dtype=torch.bool)
     tame[..., 1, 2] = False
-    assert out[tame].isfinite().all(), "a wild point spoiled its neighbours"
-    if wild == wild:  # clamped: finite, its own place included
+    assert out[tame].isfinite().all(), "an extreme point changed its neighbors"
+    if wild == wild:  # clamped: finite, its own pixel included
         assert out.isfinite().all() and points.grad.isfinite().all() and x.grad.isfinite().all()
         assert (points.grad[:, :, 1, 2] == 0).all()
 
@@ -101,7 +101,7 @@ def test_half_types_keep_coordinates_exact(dtype):
     assert sample_points(x, points).item() == pytest.approx(0.7, abs=4e-3)
 
 
-def test_wrong_shapes_are_named():
+def test_wrong_shapes_raise_an_error():
     with pytest.raises(ValueError, match=r"points \(B, 2N, h, w\)"):
         sample_points(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 3, 3))
 
@@ -136,17 +136,17 @@ def test_projection_equals_the_sum_over_channels_and_points(case):
 @pytest.mark.parametrize(
     ("weight", "activation", "message"),
     [
-        ((4, 2, 5), "none", r"at 3 points wants weights \(K, 2, 3\), with or without a last 1, not \(4, 2, 5\)"),
+        ((4, 2, 5), "none", r"at 3 points needs weights \(K, 2, 3\), with or without a last 1, not \(4, 2, 5\)"),
         ((4, 2, 3, 2), "none", r"not \(4, 2, 3, 2\)"),
         ((4, 2), "none", r"not \(4, 2\)"),
-        ((4, 2, 3), "relu", "ends in one of none, silu, not in 'relu'"),
+        ((4, 2, 3), "relu", "activation is one of none, silu, not 'relu'"),
     ],
 )
-def test_wrong_weights_and_activations_are_named(weight, activation, message):
+def test_wrong_weights_and_activations_raise_an_error(weight, activation, message):
     with pytest.raises(ValueError, match=message):
         sample_conv(torch.zeros(1, 2, 3, 3), torch.zeros(1, 6, 3, 3), torch.zeros(weight), activation=activation)
 
 
-def test_a_bias_that_is_too_short_is_named():
-    with pytest.raises(ValueError, match=r"a bias \(4,\), one a filter, not \(1,\)"):
+def test_a_bias_that_is_too_short_is_an_error():
+    with pytest.raises(ValueError, match=r"a bias \(4,\), one value per filter, not \(1,\)"):
         sample_conv(torch.zeros(1, 2, 3, 3), torch.zeros(1, 6, 3, 3), torch.zeros(4, 2, 3), torch.zeros(1))

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 interpreter = pytest.mark.skipif(
     torch.cuda.is_available() or (backends.load_kernels() or backends.interpreter_missing()) != "",
-    reason="needs Triton and its interpreter in place of a GPU",
+    reason="needs Triton and its interpreter instead of a GPU",
 )
 
 
@@ -40,11 +40,11 @@ class _Counted:
 @pytest.fixture
 def verdicts(tmp_path, monkeypatch):
     """Outcomes in a file of this test, which `backends` uses too; and no outcome known yet."""
-    found = Verdicts(tmp_path / "settings" / self_test.FILE_NAME)
-    monkeypatch.setattr(self_test, "VERDICTS", found)
+    result = Verdicts(tmp_path / "settings" / self_test.FILE_NAME)
+    monkeypatch.setattr(self_test, "VERDICTS", result)
     for function in (self_test.key_of, self_test.environment, backends.log_once):
         function.cache_clear()
-    yield found
+    yield result
     for function in (self_test.key_of, self_test.environment, backends.log_once):
         function.cache_clear()
 

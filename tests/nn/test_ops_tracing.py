@@ -63,13 +63,13 @@ def test_a_compiled_graph_serves_many_sizes(operator, train):
     compiled = torch.compile(operator, fullgraph=True, backend=count)
     for H, W in ((6, 7), (9, 5), (12, 20), (33, 10), (18, 26), (11, 40), (19, 9), (21, 12), (14, 31), (24, 24)):
         x = torch.randn(2, 4, H, W, requires_grad=train)
-        found, expected = compiled(x), operator(x)
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        result, expected = compiled(x), operator(x)
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
         if train:
             grad = torch.randn_like(expected)
             torch.testing.assert_close(
-                torch.autograd.grad(found, x, grad), torch.autograd.grad(expected, x, grad), rtol=1e-4, atol=1e-4
+                torch.autograd.grad(result, x, grad), torch.autograd.grad(expected, x, grad), rtol=1e-4, atol=1e-4
             )
     torch.compiler.reset()
-    # the first for its own size alone; a size above or below that of a tile may have one of its own, more in old torch
+    # the first for its own size only; a size above or below that of a tile may have one of its own, more in old torch
     assert len(graphs) <= (6 if operator is _attention else 2)

@@ -17,16 +17,16 @@ CASES = [*class_names(), *MORE_ROWS]
 SIZES = [(1, 1), (2, 3), (5, 4)]
 
 
-def _close(found, expected, **tolerance):
-    torch.testing.assert_close(listed(found), listed(expected), **tolerance)
+def _close(result, expected, **tolerance):
+    torch.testing.assert_close(listed(result), listed(expected), **tolerance)
 
 
 def _halfs(x, dtype):
     return each(lambda t: t.to(dtype), x)
 
 
-def _assert_within(found, expected, share):
-    for a, b in zip(listed(found), listed(expected), strict=True):
+def _assert_within(result, expected, share):
+    for a, b in zip(listed(result), listed(expected), strict=True):
         assert a.shape == b.shape
         assert (a.float() - b).abs().max() < share * b.abs().max()
 
@@ -44,7 +44,7 @@ def test_every_name_builds_its_class(name):
     assert type(Example(name).module) is registered()[name].cls
 
 
-def test_a_module_that_nobody_knows_how_to_build_is_named(monkeypatch):
+def test_a_module_without_an_example_is_an_error(monkeypatch):
     monkeypatch.setattr(registry, "_REGISTRY", {})
 
     @register("c1", usage="Sharpen(channels)  # no row")
@@ -64,7 +64,7 @@ def test_odd_and_rectangular_sizes_equal_the_references(name, monkeypatch):
     case = Example(name)
     m = case.module.double()
     stride = 16 // listed(m(_halfs(case.inputs(16, 16), torch.float64)))[0].shape[-1]
-    found = []
+    result = []
     for reference in (False, True):
         if reference:
             monkeypatch.setattr(tracing, "has_fast_path", lambda x: False)
@@ -74,13 +74,13 @@ def test_odd_and_rectangular_sizes_equal_the_references(name, monkeypatch):
             out = m(x)
             for i, y in enumerate(listed(out)):  # of the levels, where there are several
                 assert y.shape[-2:] == tuple(math.ceil(math.ceil(n / 2**i) / stride) for n in (H, W))
-            found.append((*listed(out), *_gradients(m, m, x)))
+            result.append((*listed(out), *_gradients(m, m, x)))
     half = len(SIZES)
-    torch.testing.assert_close(found[:half], found[half:], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result[:half], result[half:], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_image_alone_gives_what_it_gives_in_a_batch(name):
+def test_a_single_image_gives_the_same_result_as_in_a_batch(name):
     case = Example(name)
     x = case.inputs(7, 5, batch=3)
     _close(case.module(each(lambda t: t[1:2], x)), each(lambda t: t[1:2], case.module(x)), rtol=1e-4, atol=1e-5)

@@ -153,7 +153,7 @@ def test_max_stride(strides, least, expected):
 
 def test_random_rescale_keeps_the_aspect_and_the_stride():
     random.seed(0)
-    images, shapes = torch.rand(1, 3, 64, 96), set()
+    images, shapes = torch.rand(2, 3, 64, 96), set()
     for _ in range(60):
         scaled = random_rescale(images, imgsz=96, stride=32)
         height, width = scaled.shape[2:]
@@ -161,6 +161,14 @@ def test_random_rescale_keeps_the_aspect_and_the_stride():
         assert scaled is images or (height, width) != (64, 96)
         shapes.add(width)
     assert shapes == {32, 64, 96, 128, 160}
+
+
+@pytest.mark.parametrize(("number", "imgsz", "smallest"), [(1, 64, 64), (2, 64, 32), (1, 32, 32), (2, 32, 32)])
+def test_random_rescale_leaves_enough_cells_for_batch_normalization(number, imgsz, smallest):
+    random.seed(0)
+    images = torch.rand(number, 3, imgsz, imgsz)
+    sizes = {random_rescale(images, imgsz, stride=32).shape[2] for _ in range(60)}
+    assert min(sizes) == smallest < max(sizes)
 
 
 def test_intersect_dicts():

@@ -9,6 +9,7 @@ from typing import Any
 
 from ultralytics.cfg.options import RENAMED, OptionError, all_options, check_option, unknown_option
 from ultralytics.cfg.value_types import parse_literal
+from ultralytics.tasks import TASKS
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.files import find_file, yaml_load
 
@@ -19,25 +20,32 @@ def default_cfg() -> IterableSimpleNamespace:
 
 
 def get_cfg(
+    cfg: str | Path | Mapping[str, object] | IterableSimpleNamespace | None = None,
     overrides: Mapping[str, object] | IterableSimpleNamespace | None = None,
-    base: Mapping[str, object] | IterableSimpleNamespace | None = None,
 ) -> IterableSimpleNamespace:
-    """All options: the defaults, overridden by `base`, by the YAML file that `overrides` names as cfg, by `overrides`.
+    """All options: the defaults, overridden by `cfg`, by the YAML file that `overrides` names as cfg, by `overrides`.
+
+    With one argument that is not a file, its options are explicit ones, as if given as `overrides`.
 
     Args:
+        cfg: a YAML file of options, or options of an earlier run or of a checkpoint: a `save_dir` is kept, other
+            unknown keys are dropped with a warning.
         overrides: options as the user gave them; an unknown key is an error. A `save_dir` is dropped: project and name
             determine it.
-        base: options of an earlier run or of a checkpoint; a `save_dir` is kept, other unknown keys are dropped with a
-            warning.
 
     Raises:
         OptionError: an unknown key (the text names the nearest known one), or a value of a wrong type or range.
     """
-    explicit = dict(overrides or {})
     merged = _defaults()
-    merged.update(_from_earlier_run(dict(base or {})))
+    if isinstance(cfg, (str, Path)):
+        merged.update(load_cfg_file(cfg))
+    elif overrides is None:
+        overrides = cfg
+    else:
+        merged.update(_from_earlier_run(dict(cfg or {})))
+    explicit = dict(overrides or {})
     if explicit.get("cfg"):
-        merged.update(load_cfg_file(explicit["cfg"]))
+        merged.update(load_cfg_file(str(explicit["cfg"])))
     for key, value in _current_names(explicit).items():
         if key != "save_dir":
             merged[key] = check_option(key, value)
@@ -62,12 +70,21 @@ def load_cfg_file(path: str | Path) -> dict[str, Any]:
 
 
 def warn_unused(keys: Iterable[str], mode: str, task: str | None = None) -> list[str]:
-    """Warn about each of the explicitly given options that has no effect in this mode; returns their names."""
+    """Warn about each of the explicitly given options that has no effect in this mode, or on this task.
+
+    Returns:
+        Their names.
+    """
     options = all_options()
-    unused = [key for key in keys if key in options and not options[key].works_in(mode, task)]
-    for key in unused:
+    known = [key for key in keys if key in options]
+    of_other_modes = [key for key in known if not options[key].works_in(mode, task)]
+    for key in of_other_modes:
         LOGGER.warning("option '%s' has no effect in %s; it applies to: %s", key, mode, options[key].scope_text())
-    return unused
+    ignored = TASKS[task].unused_options if task in TASKS else ()
+    of_other_tasks = [key for key in known if key in ignored and key not in of_other_modes]
+    for key in of_other_tasks:
+        LOGGER.warning("option '%s' has no effect on the task %s", key, task)
+    return of_other_modes + of_other_tasks
 
 
 def cfg_help(mode: str | None = None) -> str:

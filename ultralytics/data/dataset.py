@@ -152,6 +152,15 @@ class YOLODataset(BaseDataset[Sample]):
         """(n, 2) h, w of the files."""
         return self.table.shapes[self.rows]
 
+    def instances_of(self, file: str) -> Instances | None:
+        """The instances of an image by its path, in pixels of the file; None if it is not in the dataset."""
+        index = self._index_of.get(file)
+        return None if index is None else self._instances(index, self._original_shape(index))
+
+    @cached_property
+    def _index_of(self) -> dict[str, int]:
+        return {file: index for index, file in enumerate(self.im_files)}
+
     def close_mosaic(self, hyp: object | None = None) -> None:
         """From now on images are not combined; a loader with worker processes must be reset to notice."""
         if self.augmenter is not None:
@@ -207,11 +216,11 @@ class YOLODataset(BaseDataset[Sample]):
         image = self.images(index, position)
         if image is None:
             image = self.images.gray(index)
-            return image, self._instances(index, image).take(np.zeros(0, np.int64))
-        return image, self._instances(index, image)
+            return image, self._instances(index, image.shape).take(np.zeros(0, np.int64))
+        return image, self._instances(index, image.shape)
 
-    def _instances(self, index: int, image: np.ndarray) -> Instances:
-        instances = self.table.instances(int(self.rows[index]), (image.shape[0], image.shape[1]))
+    def _instances(self, index: int, shape: Sequence[int]) -> Instances:
+        instances = self.table.instances(int(self.rows[index]), (shape[0], shape[1]))
         if self.classes is None and not self.single_cls:
             return instances
         mask, cls = self._select(instances.cls)

@@ -6,6 +6,7 @@ Nothing is ever downloaded. A dataset that does not exist is an error that says 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def check_det_dataset(
     Returns:
         The keys of the file, and: `yaml_file` (str), `path` (absolute Path of the root), `train`, `val` and `test`
         (absolute str, list of them, or None), `names` ({0: "name", ...}) and `nc`. If the file has them, checked:
-        `kpt_shape` ([number of keypoints, 2 or 3]), `flip_idx` and `kpt_sigmas` (a list with one item per keypoint).
+        `kpt_shape` ([number of keypoints, 2 or 3]), `flip_idx` and `kpt_sigmas` (a list with one item per keypoint),
+        and `labels_dir` (str: name of the folder of the label files beside `images`, in place of `labels`).
 
     Raises:
         DatasetNotFoundError: there is no such file, or a split of `splits` is missing on the disk.
@@ -65,6 +67,7 @@ def check_det_dataset(
     data["names"] = _names(data, where)
     data["nc"] = len(data["names"])
     check_keypoint_lines(data, where, required=schema.kind == "keypoints")
+    _check_labels_dir(data.get("labels_dir"), where)
 
     roots = _roots(data.get("path"), yaml_file)
     root = next((folder for folder in roots if folder.is_dir()), roots[0])
@@ -84,11 +87,12 @@ def check_det_dataset(
 
 
 def label_schema(schema: LabelSchema, data: Mapping[str, Any]) -> LabelSchema:
-    """The schema of a task's labels, completed with the `kpt_shape` of a checked dataset file."""
+    """The schema of a task's labels, completed with the `labels_dir` and `kpt_shape` of a checked dataset file."""
+    schema = replace(schema, folder=data.get("labels_dir") or schema.folder)
     if schema.kind != "keypoints":
         return schema
     nk, ndim = data["kpt_shape"]
-    return LabelSchema(schema.kind, (nk, ndim))
+    return replace(schema, kpt_shape=(nk, ndim))
 
 
 def check_keypoint_lines(data: Mapping[str, Any], where: str, required: bool = False) -> None:
@@ -146,6 +150,15 @@ def _check_sigmas(sigmas: object, nk: int, where: str) -> None:
         raise DatasetError(
             f"{where}: kpt_sigmas is {sigmas!r}, but must list a number above 0 for each of {nk} keypoints."
         )
+
+
+def _check_labels_dir(folder: object, where: str) -> None:
+    if folder is None or (isinstance(folder, str) and folder not in ("", ".", "..") and not set(folder) & set("/\\")):
+        return
+    raise DatasetError(
+        f"{where}: labels_dir is {folder!r}, but must be the name of a folder that is beside 'images', such as "
+        "labels-seg; a path is not possible."
+    )
 
 
 def _read(dataset: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:

@@ -47,10 +47,13 @@ def find_images(sources: str | Path | Sequence[str | Path]) -> list[str]:
     return images
 
 
-def label_path(image: str) -> str:
-    """The label file of an image: the last folder `images` of its path becomes `labels`, the suffix .txt."""
+def label_path(image: str, folder: str = "labels") -> str:
+    """The label file of an image: the last folder `images` of its path becomes `folder`, the suffix .txt.
+
+    Without a folder `images` in the path, the label file is beside the image, whatever `folder` is.
+    """
     head, separator, tail = image.rpartition(f"{os.sep}images{os.sep}")
-    path = f"{head}{os.sep}labels{os.sep}{tail}" if separator else image
+    path = f"{head}{os.sep}{folder}{os.sep}{tail}" if separator else image
     return f"{os.path.splitext(path)[0]}.txt"  # noqa: PTH122 - a Path costs ten times as much, and there may be a million
 
 

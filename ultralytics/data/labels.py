@@ -69,7 +69,7 @@ def load_labels(
         DatasetError: no image is usable, or no label.
     """
     table, from_cache = scan_labels(images, nc, prefix, schema)
-    _log_summary(table, _folder(images), f"{prefix}{'cached' if from_cache else 'read'}")
+    _log_summary(table, _folder(images), f"{prefix}{'cached' if from_cache else 'read'}", schema.folder)
     return table
 
 
@@ -80,7 +80,7 @@ def scan_labels(images: Sequence[str], nc: int, prefix: str, schema: LabelSchema
     """
     file = settings_dir() / "cache" / f"labels-{_cache_key(images, nc, schema)}.bin"
     old = read_cache(file)
-    stamps = file_stamps(images)
+    stamps = file_stamps(images, schema.folder)
     if old is not None and is_current(old, images, stamps):
         return old, True
     table = _update(images, stamps, old, nc, schema, prefix)
@@ -111,7 +111,7 @@ class _CheckedImage:
 
 def _check(path: str, nc: int, schema: LabelSchema) -> _CheckedImage:
     empty = parse_labels(b"", nc, schema)
-    labels_file = label_path(path)
+    labels_file = label_path(path, schema.folder)
     try:
         shape = check_image(path, 1) if schema.kind == "class" else check_image(path)
     except LabelError as e:
@@ -184,7 +184,7 @@ def _progress(total: int, text: str) -> tqdm:
     return tqdm(total=total, desc=text, delay=2, disable=not VERBOSE or LOGGER.level > 20, leave=False, unit="img")
 
 
-def _log_summary(table: LabelTable, folder: str, prefix: str) -> None:
+def _log_summary(table: LabelTable, folder: str, prefix: str, labels_folder: str) -> None:
     count = np.bincount(table.status, minlength=4)
     good = int(len(table) - count[CORRUPT])
     background = int(count[MISSING] + count[EMPTY])
@@ -199,7 +199,7 @@ def _log_summary(table: LabelTable, folder: str, prefix: str) -> None:
     if not len(table.cls) and bad_labels:
         raise DatasetError(f"{folder}: none of the {bad_labels} label files is usable; the reasons are listed above.")
     if not len(table.cls):
-        example = label_path(table.path(0))
+        example = label_path(table.path(0), labels_folder)
         LOGGER.warning("  no labels at all; the first was expected at %s", example)
 
 
@@ -211,5 +211,5 @@ def _folder(images: Sequence[str]) -> str:
 
 
 def _cache_key(images: Sequence[str], nc: int, schema: LabelSchema) -> str:
-    text = f"{VERSION}|{schema.kind}|{schema.kpt_shape}|{nc}|{_folder(images)}|{images[0]}"
+    text = f"{VERSION}|{schema.kind}|{schema.kpt_shape}|{schema.folder}|{nc}|{_folder(images)}|{images[0]}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]

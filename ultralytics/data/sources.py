@@ -32,7 +32,7 @@ class _Sample(NamedTuple):
 
 
 def load_source(source: object, vid_stride: int = 1, batch: int = 1, stream_buffer: bool = False) -> Source:
-    """Open what the user wants to predict.
+    """Open a source of prediction.
 
     Args:
         source: see `source_entries.ACCEPTED`.

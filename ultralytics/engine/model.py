@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,17 @@ class YOLO:
         weights = self._pretrained_weights(args)
         self.trainer = (trainer or get_task(self.task).load("trainer"))(overrides=args, _callbacks=self.callbacks)
         if not args.get("resume"):
-            if weights is None and self._has_weights and _pretrained(args) is not False:
-                weights = self._pending.complete(self.model, self.trainer.data["names"])
-            self.trainer.model = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=weights)
+            try:
+                self.trainer.model = self._network_for_training(args, weights)
+            except BaseException:
+                self.trainer.discard_run_dir()
+                raise
         self.trainer.train()
         checkpoint = self.trainer.best if self.trainer.best.exists() else self.trainer.last
         if checkpoint.exists():
             self._load_checkpoint(str(checkpoint))
-        self.metrics = self.trainer.validator.metrics
+        # only the first of several processes validates
+        self.metrics = self.trainer.validator.metrics if self.trainer.validator else None
         return self.metrics
 
     def val(self, validator: type | None = None, **kwargs: Any) -> Any:
@@ -110,7 +113,7 @@ class YOLO:
             save_json=True also those of COCO, such as `.coco["APsmall"]`.
         """
         warn_unused(kwargs, "val", self.task)
-        args = self.overrides | {"rect": True} | kwargs | {"mode": "val"}
+        args = {"imgsz": get_task(self.task).imgsz, **self.overrides, "rect": True} | kwargs | {"mode": "val"}
         run = (validator or get_task(self.task).load("validator"))(args=args, _callbacks=self.callbacks)
         run(model=self.model)
         self.metrics = run.metrics
@@ -133,7 +136,8 @@ class YOLO:
         """
         warn_unused(kwargs, "predict", self.task)
         defaults = {"conf": PREDICT_CONF, "batch": 1, "save": False}
-        args = get_cfg(self.overrides | defaults | kwargs | {"mode": "predict"})
+        base = {"imgsz": get_task(self.task).imgsz, **self.overrides}
+        args = get_cfg(base | defaults | kwargs | {"mode": "predict"})
         source = source if source is not None else args.source
         if source is None:
             raise ValueError(
@@ -256,8 +260,9 @@ class YOLO:
         checkpoint = load_checkpoint(path)
         self.model = checkpoint.network
         self.ckpt, self.ckpt_path = checkpoint.content, str(path)
-        kept = _usable_args(checkpoint.train_args, path)
+        kept = _usable_args(checkpoint.train_args, path, KEPT_ARGS)
         task = get_task(kept.get("task") or guess_model_task(self.model), str(path)).name
+        kept |= _usable_args(checkpoint.train_args, path, get_task(task).kept_options)
         self.overrides = kept | {"model": str(path), "task": task}
         self._has_weights = True
         self._set_up(task)
@@ -272,12 +277,20 @@ class YOLO:
 
     def _train_args(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Settings of a training: those of `cfg=file` or of earlier calls, then those of this call."""
+        if kwargs.get("resume"):  # the run has settings of its own: only what is given here may replace them
+            resume = self.ckpt_path if kwargs["resume"] is True and self.ckpt_path else kwargs["resume"]
+            moved = {key: self.overrides[key] for key in ("device",) if key in self.overrides}
+            return {**moved, **kwargs, "model": self.overrides["model"], "resume": resume, "mode": "train"}
         cfg = kwargs.pop("cfg", None)
         base = self.overrides if cfg is None else load_cfg_file(cfg)
-        args = {**base, "model": self.overrides["model"], "task": self.task, **kwargs, "mode": "train"}
-        if args.get("resume") is True and self.ckpt_path:
-            args["resume"] = self.ckpt_path
-        return args
+        return {**base, "model": self.overrides["model"], "task": self.task, **kwargs, "mode": "train"}
+
+    def _network_for_training(self, args: dict[str, Any], weights: BaseModel | None) -> nn.Module:
+        """A network for the classes of the data, with the weights of this one or of `pretrained`."""
+        if weights is None and self._has_weights and _pretrained(args) is not False:
+            weights = self._pending.complete(self.model, self.trainer.data["names"])
+        network: nn.Module = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=weights)
+        return network
 
     def _pretrained_weights(self, args: dict[str, Any]) -> BaseModel | None:
         """The network that `pretrained=file` names; the option in `args` becomes the path of the file."""
@@ -292,16 +305,16 @@ def _pretrained(args: dict[str, Any]) -> bool | str | Path:
     return get_cfg({"pretrained": args.get("pretrained", True)}).pretrained
 
 
-def _usable_args(train_args: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Those of a checkpoint's settings that later calls start from, without invalid ones."""
+def _usable_args(train_args: dict[str, Any], path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Those of a checkpoint's settings `keys`, from which later calls start, without invalid ones."""
     kept = {}
-    for key in KEPT_ARGS:
+    for key in keys:
         if key in train_args:
             try:
                 get_cfg({key: train_args[key]})
             except OptionError as e:
                 if key == "task" and isinstance(train_args[key], str):
-                    raise
+                    raise OptionError(f"{path}: {e}") from e
                 LOGGER.warning(f"{path}: a setting of its training is ignored. {e}")
             else:
                 kept[key] = train_args[key]

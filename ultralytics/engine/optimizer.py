@@ -11,14 +11,19 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from ultralytics.cfg import option
+from ultralytics.engine.protocols import Settings
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import one_cycle
 
 AUTO_LONG_RUN = 10_000  # optimizer steps above which `auto` prefers SGD over AdamW
 MIN_WARMUP_STEPS = 100
 _ADAMS = {name.lower(): name for name in ("Adam", "Adamax", "AdamW", "NAdam", "RAdam")}
+OPTIMIZERS = ("SGD", "RMSprop", *_ADAMS.values())  # classes that `build_optimizer` makes
 _FUSED = ("SGD", "Adam", "AdamW")  # have one kernel for all tensors, on CPU and CUDA
-_NORMS = tuple(cls for name, cls in vars(nn).items() if isinstance(cls, type) and "Norm" in name)
+_NORMS: tuple[type[nn.Module], ...] = tuple(
+    cls for name, cls in vars(nn).items() if isinstance(cls, type) and "Norm" in name
+)
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
@@ -34,15 +39,32 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     return biases, weights, norms
 
 
-def freeze_layers(model: nn.Module, freeze: int | list[int] | None) -> None:
-    """Exclude the first `freeze` layers, or the layers of that list, from training; include all others."""
-    layers = freeze if isinstance(freeze, list) else range(freeze or 0)
+def freeze_layers(model: nn.Module, freeze: int | list[int] | None) -> list[nn.Module]:
+    """Exclude the first `freeze` layers, or the layers of that list, from training; include all others.
+
+    Returns:
+        The normalization layers in them, whose statistics must not change either: they stay in evaluation mode.
+
+    Raises:
+        ValueError: a layer does not exist, or nothing is left to train.
+    """
+    count = len(model.get_submodule("model")._modules)
+    layers = freeze if isinstance(freeze, list) else list(range(min(freeze or 0, count)))
     stems = tuple(f"model.{i}." for i in layers)
+    if missing := [i for i in layers if i >= count]:
+        raise ValueError(f"freeze={freeze}: the network has the layers 0 to {count - 1}, not {missing[0]}")
     for name, parameter in model.named_parameters():
         frozen = name.startswith(stems) or ".dfl" in name  # the bins of the box distribution are constants
         parameter.requires_grad_(not frozen)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            f"freeze={freeze} freezes all {count} layers, and nothing is left to train; "
+            f"freeze={count - 1} trains the head only"
+        )
     if stems:
         LOGGER.info(f"Layers {', '.join(map(str, layers))} are frozen: their weights do not change")
+    norms = [(f"{name}.", m) for name, m in model.named_modules() if isinstance(m, _NORMS)]
+    return [m for name, m in norms if name.startswith(stems)]
 
 
 def auto_choice(num_classes: int, steps: float) -> tuple[str, float, float]:
@@ -50,6 +72,17 @@ def auto_choice(num_classes: int, steps: float) -> tuple[str, float, float]:
     if steps > AUTO_LONG_RUN:
         return "SGD", 0.01, 0.9
     return "AdamW", round(0.002 * 5 / (4 + num_classes), 6), 0.9
+
+
+def warn_unused_by_auto(args: Settings) -> None:
+    """Warn about settings that were changed and that `optimizer=auto` replaces by its own."""
+    changed = [key for key in ("lr0", "momentum", "warmup_bias_lr") if args.get(key) != option(key).default]
+    if changed and args.optimizer.lower() == "auto":
+        values = ", ".join(f"{key}={args.get(key)}" for key in changed)
+        LOGGER.warning(
+            f"{values} has no effect: optimizer=auto chooses optimizer, learning rate and momentum. "
+            "Name an optimizer to use it, such as optimizer=SGD"
+        )
 
 
 def build_optimizer(model: nn.Module, name: str, lr: float, momentum: float, decay: float) -> Optimizer:

@@ -19,12 +19,13 @@ from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.data.augment import LetterBox
 from ultralytics.data.sources import Source, SourceBatch, load_source
 from ultralytics.engine.callbacks import Callbacks
+from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.feature_maps import save_feature_maps
 from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
 from ultralytics.engine.video_file import VideoFile
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.files import remove_empty_dir
@@ -75,6 +76,8 @@ class BasePredictor:
         done_warmup: whether the network has run on this device.
     """
 
+    task: str | None = None  # of a task's predictor; it overrides the option
+
     def __init__(
         self,
         cfg: str | Path | Settings | nn.Module | None = None,
@@ -88,6 +91,7 @@ class BasePredictor:
         if isinstance(cfg, nn.Module):  # the form (model, args, callbacks) of this package
             cfg, overrides, model, args = None, None, cfg, overrides
         self.args = IterableSimpleNamespace(**dict(args)) if args is not None else _merged(cfg, overrides)
+        self.args.task = self.task or self.args.task
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         functions = callbacks if callbacks is not None else _callbacks
@@ -250,10 +254,11 @@ class BasePredictor:
         """
         if model is None:
             raise ValueError("the predictor has no network; give model= a network or a checkpoint such as best.pt")
-        network = model if isinstance(model, nn.Module) else load_checkpoint(model).network
+        network = model if isinstance(model, nn.Module) else load_network(model)
         self.stride = max_stride(network)
         self.imgsz = list(check_imgsz(self.args.imgsz, stride=self.stride, min_dim=2))  # type: ignore[arg-type]
         self.names = network.names  # type: ignore[assignment]
+        check_class_filter(self.args.classes, self.names, "the network")
         self.model = get_inference_model(network, self.device, self.half)
         self.done_warmup = False
 
@@ -390,9 +395,7 @@ class BasePredictor:
 def _merged(cfg: str | Path | Settings | None, overrides: Settings | None) -> IterableSimpleNamespace:
     """The options of 8.3.0's call form."""
     options = {**dict(overrides or {}), "mode": "predict"}
-    if isinstance(cfg, (str, Path)):
-        return get_cfg({"cfg": str(cfg), **options})
-    return get_cfg(options, base=None if cfg is None else dict(cfg))
+    return get_cfg(cfg, options)
 
 
 def _table(functions: CallbackTable | None) -> Callbacks:

@@ -28,13 +28,29 @@ class RunDir:
         self.last, self.best = self.weights / "last.pt", self.weights / "best.pt"
         self.csv = save_dir / "results.csv"
         self.history: dict[str, list[float]] = {key: list(values) for key, values in (history or {}).items()}
+        self._created: list[Path] = []  # folders that did not exist or were empty, innermost first
 
     def start(self, settings: Mapping[str, object]) -> None:
         """Make the folder and write args.yaml."""
+        folders = (self.weights, self.save_dir, *self.save_dir.parents)
+        is_new = not self.save_dir.exists() or not any(self.save_dir.iterdir())
+        self._created = [f for f in folders if not f.exists() or f == self.save_dir] if is_new else []
         self.weights.mkdir(parents=True, exist_ok=True)
         for unfinished in self.weights.glob(".*.tmp"):  # left by a killed run, beside the complete files
             unfinished.unlink()
         yaml_save(self.save_dir / "args.yaml", settings)
+
+    def discard(self) -> None:
+        """Remove what `start` made, if the run did not begin; files of an earlier run are kept."""
+        if not self._created:
+            return
+        for file in (self.save_dir / "args.yaml", *self.save_dir.glob("labels*.jpg")):
+            file.unlink(missing_ok=True)
+        for folder in self._created:
+            if not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()
+        self._created = []
 
     def add(self, row: Mapping[str, float]) -> None:
         """Append one epoch and rewrite results.csv."""

@@ -15,13 +15,14 @@ from ultralytics.engine import optimizer as optimizers
 from ultralytics.engine import resume
 from ultralytics.engine.callbacks import Callback
 from ultralytics.engine.checkpointing import Checkpoints
+from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.optimization import Optimization, StepPlan
 from ultralytics.engine.protocols import Settings
 from ultralytics.engine.run_dir import RunDir
 from ultralytics.engine.stability import amp_works, check_batch_norm
 from ultralytics.engine.stopping import TimeBudget
 from ultralytics.engine.trainer_interface import TrainerInterface
-from ultralytics.nn.checkpoint import Checkpoint, load_checkpoint
+from ultralytics.nn.checkpoint import Checkpoint, load_network
 from ultralytics.utils import LOGGER, dist
 from ultralytics.utils.torch_utils import ModelEMA, describe_device, init_seeds, keep_freed_memory, max_stride
 
@@ -51,6 +52,9 @@ class TrainerSetup(TrainerInterface):
     ) -> None:
         self.resumed: Checkpoint | None = None
         super().__init__(self._settings(cfg, dict(overrides or {})), _callbacks)
+        check_class_filter(self.args.classes, self.data["names"], str(self.args.data))
+        if self.resumed:
+            resume.check_classes(self.resumed, self.data)
         self.record = self._open_run_dir()
         self.checkpoints = Checkpoints(self.record, self.save_period)
         self.budget = TimeBudget(self.args.time)
@@ -62,7 +66,8 @@ class TrainerSetup(TrainerInterface):
             self.resumed = resume.load_to_resume(overrides["resume"])
             args = resume.settings_of(self.resumed, overrides)
         else:
-            args = get_cfg(overrides, base=cfg)
+            options = overrides if self.task is None else overrides | {"task": self.task}
+            args = get_cfg(self.with_task_defaults(cfg), options)
         if args.batch < 1:
             raise ValueError(
                 f"batch={args.batch}: choosing the batch size by free memory is not part of this version; "
@@ -70,17 +75,28 @@ class TrainerSetup(TrainerInterface):
             )
         return args
 
+    def with_task_defaults(self, cfg: Mapping[str, Any] | Settings | None) -> Mapping[str, Any] | Settings | None:
+        """The settings `cfg` with the defaults of the task where they differ from those of default.yaml."""
+        return cfg
+
     def _open_run_dir(self) -> RunDir:
-        if self.resumed:
-            # beside the weights, not where the run once was: folders get moved
-            record = RunDir(self.resumed.path.resolve().parent.parent, self.resumed.content["train_results"])
-        else:
-            record = RunDir(dist.on_main_process(lambda: make_save_dir(self.args)))
+        history = self.resumed.content["train_results"] if self.resumed else None
+        folder = resume.run_folder(self.resumed) if self.resumed else None
+        if folder is None:
+            folder = dist.on_main_process(lambda: make_save_dir(self.args))
+            if self.resumed:
+                LOGGER.info(f"{self.resumed.path} is not in the folder of its run, which continues in {folder}")
+        record = RunDir(folder, history)
         self.save_dir, self.wdir = record.save_dir, record.weights
         self.last, self.best, self.csv = record.last, record.best, record.csv
         self.args.name, self.args.save_dir = record.save_dir.name, str(record.save_dir)
         dist.on_main_process(lambda: record.start(dict(self.args)))
         return record
+
+    def discard_run_dir(self) -> None:
+        """Remove the new folder of a run that did not begin."""
+        if dist.is_main_process():
+            self.record.discard()
 
     def setup_model(self) -> None:
         """Set `model`: the one that was set before, from a checkpoint (also that of `pretrained`), or a new one."""
@@ -91,10 +107,10 @@ class TrainerSetup(TrainerInterface):
             return
         weights, cfg = None, self.args.model
         if str(cfg).lower().endswith((".pt", ".pth", ".safetensors")):
-            weights = load_checkpoint(cfg).network
+            weights = load_network(cfg)
             cfg = weights.yaml
         elif isinstance(self.args.pretrained, str | Path):
-            weights = load_checkpoint(self.args.pretrained).network
+            weights = load_network(self.args.pretrained)
         self.model = self.get_model(cfg=cfg, weights=weights)
 
     def is_best(self) -> bool:
@@ -128,7 +144,7 @@ class TrainerSetup(TrainerInterface):
         # convolutions are 1.3 times as fast with channels last, on the CPU and on tensor cores
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
         self.set_model_attributes()
-        optimizers.freeze_layers(self.model, self.args.freeze)
+        self.frozen_norms = optimizers.freeze_layers(self.model, self.args.freeze)
         self.amp = bool(self.args.amp) and amp_works(self.model, self.device)
         self.stride = max_stride(self.model)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, floor=self.stride, max_dim=1)
@@ -140,16 +156,20 @@ class TrainerSetup(TrainerInterface):
         with dist.main_process_first():  # which checks the labels and fills their cache
             self.train_loader = self.get_dataloader(self.trainset, share, rank=rank, mode="train")
         if dist.is_main_process():
-            self.test_loader = self.get_dataloader(self.testset, share * 2, rank=-1, mode="val")
-        images, smallest = len(self.train_loader.dataset), max_stride(self.model, least=1)
-        check_batch_norm(images, self.batch_size, self.args.imgsz, smallest)
+            self.test_loader = self.get_dataloader(self.testset, share * self.val_batch_factor, rank=-1, mode="val")
+        check_batch_norm(len(self.train_loader.dataset), self.batch_size, self.args.imgsz, self.coarsest_stride())
+
+    def coarsest_stride(self) -> int:
+        """Pixels per cell of the network's smallest map."""
+        return max_stride(self.model, least=1)
 
     def _make_optimization(self) -> None:
         args, model = self.args, self.model
         plan = StepPlan(len(self.train_loader.dataset), len(self.train_loader), self.batch_size, self.epochs)
+        optimizers.warn_unused_by_auto(args)
         optimizer = self.build_optimizer(
             model,
-            name=args.optimizer,
+            name=self._optimizer_name(),
             lr=args.lr0,
             momentum=args.momentum,
             decay=plan.weight_decay(args),
@@ -164,3 +184,9 @@ class TrainerSetup(TrainerInterface):
             accumulate=plan.accumulate(args),
             amp=self.amp,
         )
+
+    def _optimizer_name(self) -> str:
+        """The option, except that a resumed run keeps what `auto` chose when it began."""
+        chosen = self.resumed.content["resume"].get("optimizer_class") if self.resumed else None
+        is_auto = self.args.optimizer.lower() == "auto"
+        return chosen if is_auto and chosen in optimizers.OPTIMIZERS else self.args.optimizer

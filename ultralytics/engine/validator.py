@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import torch
@@ -14,14 +15,16 @@ from tqdm import tqdm
 
 from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.engine.class_numbers import check_class_filter, class_mapping
 from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalResult, evaluate
 from ultralytics.engine.file_stems import FileStems
 from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
 from ultralytics.engine.progress import BAR_FORMAT
-from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions, Settings
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
+from ultralytics.nn.transfer.channel_mapping import has_class_names
 from ultralytics.utils import LOGGER, VERBOSE, dist
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.metrics import match_predictions
@@ -74,6 +77,7 @@ class BaseValidator:
         plots: files that were drawn -> data passed to `on_plot`.
     """
 
+    task: str | None = None  # of a task's validator; it overrides the setting
     metric_keys: tuple[str, ...] = ()  # columns of results.csv that come from the metrics
 
     def __init__(
@@ -81,10 +85,12 @@ class BaseValidator:
         dataloader: EvalLoader | None = None,
         save_dir: Path | None = None,
         pbar: tqdm | None = None,
-        args: Settings | Mapping[str, Any] | None = None,
+        args: SimpleNamespace | Mapping[str, Any] | None = None,
         _callbacks: Mapping[str, list[Callback]] | None = None,
     ) -> None:
-        self.args = get_cfg(dict(args or {}))
+        given = vars(args) if isinstance(args, SimpleNamespace) else dict(args or {})
+        own = {} if self.task is None else {"task": self.task}
+        self.args = get_cfg({"mode": "val", **given, **own})
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         self.callbacks = _callbacks if isinstance(_callbacks, Callbacks) else Callbacks(_callbacks)
@@ -92,6 +98,7 @@ class BaseValidator:
         self.dataloader = dataloader
         self.pbar = pbar
         self._own_run, self._made_dir = save_dir is None, False
+        self._class_mapping: list[int] | None = None  # number in the network of every class of the data
         self.save_dir = Path(save_dir) if save_dir else dist.on_main_process(lambda: get_save_dir(self.args))
         self.training = self.half = False
         self.stride = 32
@@ -107,7 +114,7 @@ class BaseValidator:
         self.jdict: list[dict[str, Any]] = []
         self.plots: dict[Path, object] = {}
         self.seen = self.batch_i = 0
-        self._stems, self._stem_of_file = FileStems(), dict[str, str]()
+        self._stems, self._stem_of_file = dict[str, FileStems](), dict[str, str]()
 
     # ----------------------------------------------------------------------------------- what a task provides
 
@@ -188,10 +195,10 @@ class BaseValidator:
         """Fire `event`."""
         self.callbacks.run(event, self)
 
-    def stem(self, file: str) -> str:
-        """Name, without suffix, of the files that this run writes for an image; unique for images of equal names."""
+    def stem(self, file: str, folder: str = "") -> str:
+        """Name, without suffix, of what this run writes for an image; unique among the images written to `folder`."""
         if file not in self._stem_of_file:
-            self._stem_of_file[file] = self._stems.stem(file, None)
+            self._stem_of_file[file] = self._stems.setdefault(folder, FileStems()).stem(file, None)
         return self._stem_of_file[file]
 
     def on_plot(self, name: Path, data: object = None) -> None:
@@ -233,7 +240,10 @@ class BaseValidator:
         source = self.args.model if model is None else model
         if source is None:
             raise ValueError("validation needs a network: YOLO('best.pt').val(...)")
-        return source if isinstance(source, nn.Module) else load_checkpoint(source).network
+        if isinstance(source, nn.Module):
+            return source
+        network = getattr(source, "model", None)  # of a YOLO object
+        return network if isinstance(network, nn.Module) else load_network(source)
 
     def _inside(self, trainer: TrainingRun) -> nn.Module:
         self.device, self.data, self.half = trainer.device, trainer.data, False
@@ -248,15 +258,41 @@ class BaseValidator:
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
         if self.dataloader is None:
             self.data = self.get_dataset()
+            self._match_classes(model)
             self.dataloader = self.get_dataloader(self.data[self.args.split], self.args.batch)
         if self._own_run and not self._made_dir:
             self.save_dir, self._made_dir = dist.on_main_process(lambda: make_save_dir(self.args)), True
         return network
 
+    def _match_classes(self, model: nn.Module) -> None:
+        """Find the numbers in the network of the classes of the data; the metrics are those of the network's classes.
+
+        Raises:
+            ValueError: the option `classes` is ambiguous or names a class that does not exist.
+        """
+        names, source = self.data["names"], str(self.data.get("yaml_file") or self.args.data)
+        check_class_filter(self.args.classes, names, source)
+        network: Any = model
+        if self.args.single_cls or not has_class_names(network):
+            return
+        self._class_mapping = class_mapping(names, network.names, source)
+        if self._class_mapping and self.args.classes is not None:
+            raise ValueError(
+                f"classes={self.args.classes} is ambiguous: {source} has other class numbers than the network"
+            )
+
+    def _batches(self) -> Iterable[Batch]:
+        """Batches whose labels have the class numbers of the network."""
+        mapping = None if self._class_mapping is None else torch.tensor(self._class_mapping)
+        for batch in self._with_progress():
+            if mapping is not None:
+                batch["cls"] = mapping[batch["cls"].long()].to(batch["cls"])
+            yield batch
+
     def _evaluate(self, network: nn.Module, amp: bool) -> EvalResult:
         return evaluate(
             network,
-            self._with_progress(),
+            self._batches(),
             self,
             device=self.device,
             amp=amp,

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from ultralytics.nn.modules.block import RepVGGDW
 from ultralytics.nn.modules.conv import Conv, Conv2, ConvTranspose, RepConv
+from ultralytics.utils import LOGGER
 
-BN_EPS, BN_MOMENTUM = 1e-3, 0.03  # of every network of the family; PyTorch's defaults are 1e-5 and 0.1
+N = TypeVar("N", bound=nn.Module)
+
+BN_EPS, BN_MOMENTUM = 1e-3, 0.03  # of every network of the family but classification; see `BaseModel.batch_norm`
+_UNFUSED = "_unfused"  # attribute of a fused layer: its children before they were merged, by name
+_MERGED = (Conv2, RepConv, RepVGGDW)  # their branches are merged
+_FUSABLE = (Conv, ConvTranspose, *_MERGED)
 # their backward pass needs the result only; SiLU is not among them, because autograd copies its input first
 _IN_PLACE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 
 
-def initialize_weights(model: nn.Module) -> None:
+def initialize_weights(model: nn.Module, eps: float = BN_EPS, momentum: float = BN_MOMENTUM) -> None:
     """Set epsilon and momentum of batch normalizations; make activations work in place where that saves memory."""
     for m in model.modules():
         if isinstance(m, nn.BatchNorm2d):
-            m.eps, m.momentum = BN_EPS, BN_MOMENTUM
+            m.eps, m.momentum = eps, momentum
         elif isinstance(m, _IN_PLACE):
             m.inplace = True
 
@@ -31,13 +39,21 @@ def set_activation(model: nn.Module, activation: nn.Module) -> None:
             m.act = activation
 
 
-def fuse_layers(model: nn.Module) -> None:
-    """Merge branches and normalizations into convolutions, in place; the network is then for inference only."""
+def fuse_layers(model: nn.Module, keep: bool = True) -> None:
+    """Merge branches and normalizations into convolutions, in place; the network is then for inference only.
+
+    Args:
+        model: the layers.
+        keep: remember the layers before merging, so that `unfused_copy` can restore them exactly.
+    """
     in_place = nn.SiLU(inplace=True)  # 5 to 10 % faster on a CPU; no gradient needs its input any more
     for m in model.modules():  # a branch is merged before the iteration reaches the layers inside it
-        if isinstance(m, RepVGGDW) and hasattr(m, "conv1"):
+        before = dict(m._modules)
+        if keep and isinstance(m, _MERGED) and is_unmerged(m):  # merging changes the layers of the branches
+            before = {name: deepcopy(child) for name, child in before.items()}
+        if isinstance(m, RepVGGDW) and is_unmerged(m):
             m.fuse()
-        elif isinstance(m, Conv2) or (isinstance(m, RepConv) and hasattr(m, "conv1")):
+        elif isinstance(m, RepConv | Conv2) and is_unmerged(m):
             m.fuse_convs()
         elif isinstance(m, ConvTranspose) and isinstance(m.bn, nn.BatchNorm2d):
             m.conv_transpose = fuse_deconv_and_bn(m.conv_transpose, m.bn)
@@ -48,6 +64,79 @@ def fuse_layers(model: nn.Module) -> None:
             m.conv = fuse_conv_and_bn(m.conv, m.bn)
             del m.bn
             vars(m)["forward"] = m.forward_fuse  # of this instance only
+        if keep and m._modules != before and _UNFUSED not in vars(m) and isinstance(m, _FUSABLE):
+            vars(m)[_UNFUSED] = before
+
+
+def is_unmerged(m: nn.Module) -> bool:
+    """Whether a layer with branches still has them."""
+    return m._modules.get("cv2" if isinstance(m, Conv2) else "conv1") is not None
+
+
+def forget_unfused(model: nn.Module) -> None:
+    """Drop what `fuse_layers` remembered, in place."""
+    for m in model.modules():
+        vars(m).pop(_UNFUSED, None)
+
+
+def unfused_copy(model: N) -> N:
+    """A copy of a network with normalizations of their own, which can be trained.
+
+    Layers that `fuse` has merged are restored. Where it is not known what they were, as in the file of a fused network,
+    or where the merged weights were changed since, a convolution gets a new normalization that computes the same in
+    evaluation mode; a warning says so.
+
+    Raises:
+        ValueError: a layer with merged branches cannot be restored.
+    """
+    network = deepcopy(model)
+    new = 0
+    for m in list(network.modules()):
+        before = vars(m).pop(_UNFUSED, None)
+        if before is not None and _gives(m, before):
+            _restore(m, before)
+        elif isinstance(m, _MERGED) and not is_unmerged(m):
+            raise ValueError(f"the branches of a {type(m).__name__} were merged and cannot be separated again")
+        elif isinstance(m, Conv) and not hasattr(m, "bn"):
+            m.conv, m.bn = _without_bias(m.conv)
+            vars(m).pop("forward", None)
+            new += 1
+    if new:
+        LOGGER.warning(
+            f"the network is fused: {new} convolutions get new normalizations. It computes the same as before, but "
+            "training it starts worse than from the file of the network before fuse()"
+        )
+    return network.requires_grad_(True)
+
+
+def _restore(m: nn.Module, before: Mapping[str, nn.Module | None]) -> None:
+    like = next(m.parameters())
+    vars(m).pop("forward", None)
+    m._modules.clear()
+    for name, child in before.items():
+        m.add_module(name, None if child is None else child.to(like.device, like.dtype).train(m.training))
+
+
+def _gives(m: nn.Module, before: Mapping[str, nn.Module | None]) -> bool:
+    """Whether merging the layers `before` gives the present weights: nobody changed them since."""
+    again = deepcopy(m)
+    _restore(again, {name: deepcopy(child) for name, child in before.items()})
+    fuse_layers(again, keep=False)
+    present, merged = m.state_dict(), again.state_dict()
+    return present.keys() == merged.keys() and all(
+        torch.allclose(present[key].float(), merged[key].float(), rtol=1e-2, atol=1e-5) for key in present
+    )
+
+
+@torch.no_grad()
+def _without_bias(conv: nn.Conv2d) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """A convolution without bias, and a normalization after it that adds the bias in evaluation mode."""
+    bn = nn.BatchNorm2d(conv.out_channels, eps=BN_EPS, momentum=BN_MOMENTUM).to(conv.weight.device, conv.weight.dtype)
+    bn.weight.fill_((1 + BN_EPS) ** 0.5)
+    if conv.bias is not None:
+        bn.bias.copy_(conv.bias)
+        conv.bias = None
+    return conv, bn.train(conv.training)
 
 
 def is_fused(model: nn.Module) -> bool:

@@ -266,6 +266,8 @@ def random_rescale(images: Tensor, imgsz: int, stride: int) -> Tensor:
         (B, C, H', W') of the same dtype; `images` itself if the size is the present one.
     """
     size = random.randrange(int(imgsz * 0.5), int(imgsz * 1.5 + stride)) // stride * stride
+    # at least one cell, and for a single image two: BatchNorm needs more than one value per channel
+    size = max(size, stride if len(images) > 1 else min(2 * stride, imgsz))
     factor = size / max(images.shape[2:])
     if factor == 1:
         return images

@@ -145,7 +145,7 @@ def tensor(count=4, key="0", offset=0, size=(4,), stride=(1,)):
         (tensor(offset=-9), "damaged"),
         (tensor(size=(-4,)), "damaged"),
         (tensor(count=2**40), "storage 0 should hold"),
-        (tensor(key="7"), "no item message"),
+        (tensor(key="7"), "no item named"),
         (Reference("storage", "float", "0", "cpu", 4), "outside the file"),
         (Reference("module", torch.FloatStorage, "0", "cpu", 4), "outside the file"),
         (Calls(torch._utils._rebuild_parameter, "text", False, OrderedDict()), "not a tensor but a str"),

@@ -55,14 +55,14 @@ def _choose(kernel, TH, TW, KH, monkeypatch):
 
 
 def _inputs(case, dtype=torch.float32):
-    """q, k and v that want gradients."""
+    """q, k and v that require gradients."""
     B, n, d, H, W = case[:5]
     maps = torch.randn(3, B, n, d, H, W, generator=torch.Generator().manual_seed(sum(case))).to(DEVICE, dtype)
     return [m.clone().requires_grad_() for m in maps]
 
 
 def _all(function, inputs, case, grad=None):
-    """The result and the gradients of those inputs that want one."""
+    """The result and the gradients of those inputs that require one."""
     out = function(*inputs, *case[5:])
     if grad is None:
         grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(0))
@@ -184,7 +184,7 @@ def test_what_is_not_finite_stays_where_it_is_seen(where, wild):
     keys = distance <= (1 if where in ("q", "grad") else 2)
     reach = (queries, queries, keys, keys)
     for name, t, before, near in zip(("out", "dq", "dk", "dv"), found, tame, reach, strict=True):
-        assert torch.equal(t[..., ~near], before[..., ~near]), f"{name} is spoilt where the value is not seen"
+        assert torch.equal(t[..., ~near], before[..., ~near]), f"{name} changes where the value is not in the window"
     expected = _all(_reference, inputs, case, grad)
     for name, t, e in zip(("out", "dq", "dk", "dv"), found, expected, strict=True):
         assert not (e.isfinite() < t.isfinite()).any(), f"{name} is finite where the reference is not"
@@ -304,12 +304,12 @@ for dtype, capability, d, dilation, stride, precision, wide in json.loads(sys.ar
     for kernel in (attention.forward_kernel, backward.query_kernel, backward.key_kernel):
         config = kernel.configs[0 if capability == 90 else 1]
         values = {**fixed, "REFLECTED_ONCE": not wide, "WIDE": wide, "ALIGN": d & -d, **config.kwargs}
-        kinds = {}
+        types = {}
         for name in kernel.fn.arg_names:
             pointer = name in ("q", "k", "v", "grad", "out", "dq", "dk", "dv")
-            kinds[name] = "constexpr" if name in values else FLOAT32.get(name, f"*{dtype}" if pointer else "i32")
-        aligned = [i for i, (name, kind) in enumerate(kinds.items()) if kind[0] == "*" or name[2:] in ("row", "pixel")]
-        source = ASTSource(kernel.fn, kinds, values, {(i,): [["tt.divisibility", 16]] for i in aligned})
+            types[name] = "constexpr" if name in values else FLOAT32.get(name, f"*{dtype}" if pointer else "i32")
+        aligned = [i for i, (name, t) in enumerate(types.items()) if t[0] == "*" or name[2:] in ("row", "pixel")]
+        source = ASTSource(kernel.fn, types, values, {(i,): [["tt.divisibility", 16]] for i in aligned})
         options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
         done = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
         found = kernel.fn.__name__, dtype, done.metadata.shared, "mma" in done.asm["ptx"], len(done.asm["cubin"])

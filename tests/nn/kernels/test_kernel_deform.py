@@ -70,8 +70,8 @@ def _expected(inputs, grad, options):
     return out.detach(), *torch.autograd.grad(out, inputs, grad.double())
 
 
-def _assert_same(found, expected, tolerance):
-    for name, a, b in zip(("output", "x", "offset", "weight"), found, expected, strict=True):
+def _assert_same(result, expected, tolerance):
+    for name, a, b in zip(("output", "x", "offset", "weight"), result, expected, strict=True):
         assert a.shape == b.shape, name
         error, largest = (a.double() - b).abs().max().item(), b.abs().max().item()
         assert error <= tolerance * largest + 1e-12, f"{name}: off by {error} where the largest value is {largest}"
@@ -85,11 +85,11 @@ def test_equals_the_reference_and_its_gradients(case):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("case", [CASES[2], CASES[3]])
-def test_half_types(case, dtype):
+def test_float16_and_bfloat16(case, dtype):
     arguments = _inputs(case, dtype)
-    found = _found(*arguments)
-    assert [t.dtype for t in found] == [dtype, dtype, torch.float32, dtype]
-    _assert_same(found, _expected(*arguments), TOLERANCE[dtype])
+    result = _found(*arguments)
+    assert [t.dtype for t in result] == [dtype, dtype, torch.float32, dtype]
+    _assert_same(result, _expected(*arguments), TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -97,11 +97,11 @@ def test_offsets_of_half_types_are_read_as_they_are(dtype):
     (x, offset, weight), grad, options = _inputs((1, 3, 3, 4, (1, 2), 1, 1, 1), dtype)
     offset = offset.to(dtype)
     pairs = [_pair(v) for v in options.values()]
-    found = OPERATOR(x, offset, weight, *pairs), *OPERATOR_BACKWARD(grad, x, offset, weight, *pairs, True, True)
-    assert found[2].dtype == dtype
+    result = OPERATOR(x, offset, weight, *pairs), *OPERATOR_BACKWARD(grad, x, offset, weight, *pairs, True, True)
+    assert result[2].dtype == dtype
     wanted = _found([x, offset.float(), weight], grad, options)
     # Triton's interpreter cuts a bfloat16 off instead of rounding it
-    torch.testing.assert_close(found, (*wanted[:2], wanted[2].to(dtype), wanted[3]), rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(result, (*wanted[:2], wanted[2].to(dtype), wanted[3]), rtol=1e-2, atol=1e-6)
 
 
 def test_offsets_of_zero_are_a_plain_convolution():
@@ -150,11 +150,11 @@ def test_output_and_gradients_have_the_strides_that_the_fake_form_promises(case)
 def test_wild_offsets_read_zeros(wild):
     (x, offset, weight), grad, options = _inputs((2, 3, 3, 4, (1, 2), 1, (0, 1), 1), spread=0.7)
     offset[:, 2, 1, 2] = wild  # the row offset of the second tap
-    found = _found([x, offset, weight], grad, options)
+    result = _found([x, offset, weight], grad, options)
     # the tap reads nothing there, as if it lay far outside; the reference in float64 cannot take every value
     expected = _expected([x, offset.where(offset.abs() < 9, torch.full_like(offset, 99.0)), weight], grad, options)
-    _assert_same(found, expected, 1e-5)
-    assert (found[2][:, 2:4, 1, 2] == 0).all()
+    _assert_same(result, expected, 1e-5)
+    assert (result[2][:, 2:4, 1, 2] == 0).all()
 
 
 def test_infinite_values_stay_where_they_are_read():
@@ -167,9 +167,9 @@ def test_infinite_values_stay_where_they_are_read():
 
 def test_empty_batch():
     (x, offset, weight), grad, options = _inputs(CASES[0])
-    found = _found([x[:0], offset[:0], weight], grad[:0], options)
-    assert [tuple(t.shape) for t in found] == [(0, 3, 5, 7), (0, 3, 5, 7), (0, 18, 5, 7), (3, 1, 3, 3)]
-    assert (found[3] == 0).all()
+    result = _found([x[:0], offset[:0], weight], grad[:0], options)
+    assert [tuple(t.shape) for t in result] == [(0, 3, 5, 7), (0, 3, 5, 7), (0, 18, 5, 7), (3, 1, 3, 3)]
+    assert (result[3] == 0).all()
 
 
 @pytest.fixture
@@ -190,19 +190,19 @@ ORDERS = [
 
 def test_deterministic_sums_are_equal_in_any_order(deterministic, monkeypatch):
     arguments = _inputs((1, 5, 4, 5, (2, 2), 1, 1, 1))
-    found = []
+    result = []
     for order in ORDERS:
         with monkeypatch.context() as patch:
             for name, value in order.items():
                 patch.setattr(deform_backward, name, value)
-            found.append(_found(*arguments))
-    _assert_same(found[0], _expected(*arguments), 1e-5)
-    for other in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+            result.append(_found(*arguments))
+    _assert_same(result[0], _expected(*arguments), 1e-5)
+    for other in result[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(result[0], other, strict=True))
 
 
 @pytest.mark.parametrize("capacity", [0, 2])
-def test_full_lists_lose_nothing(capacity, monkeypatch):
+def test_full_bins_lose_no_sample(capacity, monkeypatch):
     monkeypatch.setattr(deform_backward, "bin_capacity", lambda *_: capacity)
     arguments = _inputs((1, 17, 3, 4, (2, 2), 1, 1, 1), spread=0.5)
     _assert_same(_found(*arguments), _expected(*arguments), 1e-5)
@@ -215,10 +215,10 @@ def test_wide_indices_give_the_same(fixed, monkeypatch):
     try:
         narrow = _found(*arguments)
         monkeypatch.setattr(launch, "wide", lambda *_: True)
-        found = _found(*arguments)
+        result = _found(*arguments)
     finally:
         torch.use_deterministic_algorithms(False)
-    torch.testing.assert_close(found, narrow, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(result, narrow, rtol=1e-6, atol=1e-6)
 
 
 def test_compiles_without_a_break():
@@ -230,8 +230,8 @@ def test_compiles_without_a_break():
     with use_backend("triton"):
         out = compiled(*arguments)
     expected = _expected(inputs, 2 * grad * _expected(inputs, grad, options)[0].to(grad), options)
-    found = (out.detach().sqrt(), *torch.autograd.grad(out, arguments, grad))
-    _assert_same(found, (expected[0].abs(), *expected[1:]), 1e-5)
+    result = (out.detach().sqrt(), *torch.autograd.grad(out, arguments, grad))
+    _assert_same(result, (expected[0].abs(), *expected[1:]), 1e-5)
 
 
 def test_autocast_computes_in_what_arrives():
@@ -258,8 +258,8 @@ def test_only_wanted_gradients(wanted, monkeypatch):
         out = deform_conv2d_depthwise(*inputs, **options)
         with torch.no_grad():
             assert torch.equal(deform_conv2d_depthwise(*inputs, **options), out)
-    found = iter(torch.autograd.grad(out, [inputs[i] for i in wanted], grad))
-    grads = (next(found) if i in wanted else expected[1 + i] for i in range(3))
+    result = iter(torch.autograd.grad(out, [inputs[i] for i in wanted], grad))
+    grads = (next(result) if i in wanted else expected[1 + i] for i in range(3))
     _assert_same((out.detach(), *grads), expected, 1e-5)
 
 
@@ -303,7 +303,7 @@ def test_pixels_beyond_32_bits_have_a_number_of_their_own():
 POINTERS = {
     **dict.fromkeys(("x", "taps", "out", "grad"), "values"),
     **dict.fromkeys(("offset", "grad_offset", "partial", "unit"), "fp32"),
-    "filled": "i32",
+    "counts": "i32",
 }
 BLOCKS = {
     "forward_kernel": {"TILE": 2048, "BLOCK_C": 64},
@@ -327,7 +327,7 @@ def _compile(kernel, capability, variant):
     assert all(p.do_not_specialize for p in kernel.params if p.name in varying), "each new map would be compiled for"
     blocks = BLOCKS[kernel.fn.__name__]
     constants = {**dict.fromkeys(("KH", "KW"), 1 if ones else 7), "WIDE": wide, "FIXED": bool(fixed), **blocks}
-    types = {**POINTERS, "lists": "i64" if wide else "i32", "grad_x": "i64" if fixed else "fp32"}
+    types = {**POINTERS, "entries": "i64" if wide else "i32", "grad_x": "i64" if fixed else "fp32"}
     signature, constexprs, attrs = {}, {}, {}
     for i, name in enumerate(kernel.arg_names):
         if name in constants or (ones and name not in types):

@@ -50,7 +50,7 @@ def deterministic():
 
 
 def _inputs(case, dtype=torch.float32):
-    """x, points, weight and bias that want gradients; the points from two pixels outside to two outside."""
+    """x, points, weight and bias that require gradients; the points from two pixels outside to two outside."""
     B, C, H, W, N, h, w, K = case
     g = torch.Generator().manual_seed(sum(case))
     size = torch.tensor([H, W]).view(1, 2, 1, 1, 1)
@@ -80,7 +80,7 @@ def _close(found, expected, tolerance=1e-5):
 
 
 def _all(function, inputs, grad=None):
-    """The result and the gradients of those inputs that want one."""
+    """The result and the gradients of those inputs that require one."""
     out = function(*inputs)
     wanted = [t for t in inputs if t is not None and t.requires_grad]
     return out, *torch.autograd.grad(out, wanted, _gradient(out) if grad is None else grad)
@@ -159,7 +159,7 @@ def test_wild_points_read_inside_the_map(wild, dtype):
     out, *grads = _all(sample_conv, inputs)
     near = torch.ones(out.shape, dtype=torch.bool, device=DEVICE)
     near[..., 1, 2] = False
-    assert torch.equal(out[near], tame[near]), "a wild point spoiled its neighbours"
+    assert torch.equal(out[near], tame[near]), "an extreme point changed its neighbors"
     samples, *more = _all(sample_points, inputs[:2])
     assert samples[..., 0, :].isfinite().all()
     if wild == wild:
@@ -186,7 +186,7 @@ def test_nothing_to_compute(shape):
 @pytest.mark.parametrize(("size", "N"), [((0, 4), 2), ((3, 0), 1), ((3, 4), 0)])
 def test_nothing_to_read_from(size, N):
     x, points = torch.zeros(1, 2, *size, device=DEVICE), torch.zeros(1, 2 * N, 1, 1, device=DEVICE)
-    with pytest.raises(ValueError, match="cannot be read at points"):
+    with pytest.raises(ValueError, match="cannot be sampled at points"):
         sample_conv(x, points, torch.zeros(3, 2, N, device=DEVICE))
 
 
@@ -217,7 +217,7 @@ def test_deterministic_sums_do_not_depend_on_the_order_of_programs(deterministic
     points = points.detach()
     weight = torch.tensor([[1.0, -3, 2, 5], [4, 2, -1, 3]], device=DEVICE).view(2, 2, 2)
     grad = torch.randn(1, 2, 2, 9, 11, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-    whole = (4 * grad[:, :, 0]).round()  # with the weights: products that are exact wherever in a block a pixel lies
+    whole = (4 * grad[:, :, 0]).round()  # with the weights: products that are exact at any position in a block
     found = []
     for turned in ((), (2,), (2, 3)):
         samples = sample_points(x, points.flip(turned))
@@ -241,7 +241,7 @@ def test_only_wanted_gradients(wanting):
     _close(_all(sample_conv, only), _all(_reference, only))
 
 
-def test_silu_in_the_kernel_and_behind_it():
+def test_silu_in_the_kernel_and_after_it():
     inputs = _inputs(FIRST)
     expected = F.silu(_reference(*inputs))
     out = sample_conv(*inputs, "silu")
@@ -282,7 +282,7 @@ def test_opcheck():
 
 
 # ---- for GPUs that are not here --------------------------------------------------------------------------------------
-# This file as a program compiles the kernels for a named GPU; the interpreter takes much that the compiler refuses.
+# This file as a program compiles the kernels for a given GPU; the interpreter accepts much that the compiler refuses.
 
 KERNELS = [
     *(sampling.sample_kernel, sampling.sample_backward_kernel),
@@ -294,23 +294,23 @@ LARGE = {"PADDED": 64, "PADDED_OUT": 128, "CHANNELS": 64, "OUT": 128, "N": 5}
 #        type, 64 bits, fixed point, precision, GPU, sizes of 1, which the compiler takes for constants
 QUICK = [("fp16", False, False, "ieee", 90, False), ("bf16", True, True, "tf32", 80, True)]
 THOROUGH = [  # the first two with every block size that the tuner tries
-    *((kind, False, False, "ieee", 90, False) for kind in ("fp16", "fp32", "bf16")),
-    *((kind, True, True, "ieee", 90, False) for kind in ("fp16", "fp32", "bf16")),
-    *((kind, False, True, "tf32", 80, False) for kind in ("fp16", "fp32")),
+    *((dtype, False, False, "ieee", 90, False) for dtype in ("fp16", "fp32", "bf16")),
+    *((dtype, True, True, "ieee", 90, False) for dtype in ("fp16", "fp32", "bf16")),
+    *((dtype, False, True, "tf32", 80, False) for dtype in ("fp16", "fp32")),
 ]
 
 
 def _compile(kernel, constants, variant, warps=4, stages=2):
     from triton.backends.compiler import GPUTarget
 
-    kind, wide, fixed, precision, gpu, ones = variant
+    dtype, wide, fixed, precision, gpu, ones = variant
     function = kernel.fn  # the tuner's
     varying = {*sampling.VARYING, "samples", "pixels", "split_length"}
     assert all(p.do_not_specialize for p in function.params if p.name in varying), "each new map would be compiled for"
     flags = dict.fromkeys(("BIAS", "SILU", "NEEDS_X", "NEEDS_POINTS"), True)
     constants = {"PADDED": 16, "PADDED_OUT": 16, "N": 3, **constants, **flags}
     constants |= {"WIDE": wide, "FIXED": fixed, "PRECISION": precision}
-    pointers = {**dict.fromkeys(("x", "out", "weight", "grad"), f"*{kind}"), **POINTERS}
+    pointers = {**dict.fromkeys(("x", "out", "weight", "grad"), f"*{dtype}"), **POINTERS}
     pointers["terms"] = "*i64" if fixed else "*fp32"
     if ones:
         constants |= dict.fromkeys(set(function.arg_names) - set(pointers) - set(constants), 1)

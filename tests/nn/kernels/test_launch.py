@@ -60,11 +60,11 @@ def test_sums_in_float32():
 
 def test_sums_in_fixed_point_are_the_same_in_any_order(deterministic):
     values, slots = _terms()
-    found = _sum(values, slots, values.abs().max())
-    torch.testing.assert_close(found, _exact(values, slots).float())
+    result = _sum(values, slots, values.abs().max())
+    torch.testing.assert_close(result, _exact(values, slots).float())
     for seed in range(3):
         order = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed)).to(DEVICE)
-        assert torch.equal(_sum(values[order], slots[order], values.abs().max()), found)
+        assert torch.equal(_sum(values[order], slots[order], values.abs().max()), result)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30])
@@ -72,13 +72,13 @@ def test_fixed_point_follows_the_size_of_the_terms(deterministic, scale):
     values, slots = _terms()
     values = values / values.abs().max() * scale
     expected = _exact(values, slots)
-    found = _sum(values, slots, values.abs().max()).double()
-    assert (found - expected).abs().max() <= 1e-6 * scale
+    result = _sum(values, slots, values.abs().max()).double()
+    assert (result - expected).abs().max() <= 1e-6 * scale
 
 
 def test_many_of_the_largest_term_do_not_overflow(deterministic):
     values, slots = torch.full((4096,), -1.999, device=DEVICE), torch.zeros(4096, dtype=torch.long, device=DEVICE)
-    # 4096 terms stand for 2^22: the room that a term leaves is checked on the integers themselves
+    # 4096 terms stand for 2^22: the headroom of a term is checked on the integers themselves
     total = launch.AtomicSum((8,), values.abs().max())
     _scatter[(64,)](values, slots, total.terms, total.unit, 4096, BLOCK=64, FIXED=True)
     assert abs(total.terms[0].item()) * (2**22 // 4096) < 2**63
@@ -86,7 +86,7 @@ def test_many_of_the_largest_term_do_not_overflow(deterministic):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_terms_that_are_not_finite_spoil_a_fixed_sum_visibly(deterministic, bad):
+def test_terms_that_are_not_finite_make_a_fixed_point_sum_nan(deterministic, bad):
     values, slots = _terms()
     values[17] = bad
     assert _sum(values, slots, values.abs().max()).isnan().all()
@@ -120,14 +120,14 @@ def test_tensors_of_two_devices_are_an_error_before_a_kernel_reads_them():
 def test_defining_a_kernel_looks_for_no_gpu(monkeypatch):
     if "do_bench" not in launch._OPTIONS:
         pytest.skip("this version of Triton takes no timer")
-    found = []
-    benchmarker = lambda call, quantiles: found.append((call, quantiles)) or [1.0] * 3  # noqa: E731
+    result = []
+    benchmarker = lambda call, quantiles: result.append((call, quantiles)) or [1.0] * 3  # noqa: E731
     driver = SimpleNamespace(active=SimpleNamespace(get_benchmarker=lambda: benchmarker))
     monkeypatch.setattr(triton.runtime, "driver", driver)
     tuned = launch.autotuned([triton.Config({"BLOCK": 64})], ["n"])(_scatter)
-    assert not found
+    assert not result
     assert tuned.do_bench("kernel", quantiles=(0.5, 0.2, 0.8)) == [1.0] * 3
-    assert found == [("kernel", (0.5, 0.2, 0.8))]
+    assert result == [("kernel", (0.5, 0.2, 0.8))]
 
 
 @pytest.mark.parametrize("allowed, precision", [(False, "ieee"), (True, "tf32")])

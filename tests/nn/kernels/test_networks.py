@@ -78,8 +78,8 @@ def test_evaluation_equals_pytorchs():
         for backend in ("triton", "pytorch"):
             with use_backend(backend), torch.no_grad():
                 outputs[fused, backend] = network(x)[0]
-    for found in outputs.values():
-        torch.testing.assert_close(found, outputs[False, "pytorch"], rtol=1e-4, atol=1e-3)
+    for result in outputs.values():
+        torch.testing.assert_close(result, outputs[False, "pytorch"], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.gpu

@@ -1,6 +1,6 @@
 """AKConv: a convolution with any number of taps at arbitrary, learned positions.
 
-Zhang, Song, Song, Yang, Ye, Zhou, Zhang 2023, arXiv 2311.11587; its authors now call it LDConv. For output pixel (i, j):
+Zhang, Song, Song, Yang, Ye, Zhou, Zhang 2023, arXiv 2311.11587, later renamed LDConv. For output pixel (i, j):
     points = (i*s, j*s) + shape[n] + offset[n]              n = 0 … N-1, offset = p_conv(x)
     out    = SiLU(BN(sum over c, n of weight[c, n] * x[c] sampled at points[n]))
 Differences from the published code, and why:
@@ -15,22 +15,23 @@ Differences from the published code, and why:
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 from ultralytics.nn.modules.block import Bottleneck, C2f
 from ultralytics.nn.modules.conv import Size
 from ultralytics.nn.ops import backends, sample_conv
+from ultralytics.nn.ops.autograd import Context
+from ultralytics.nn.ops.backends import log_once
 from ultralytics.nn.ops.sampling import mix
 from ultralytics.nn.ops.tracing import is_tracing, needs_custom_backward
 from ultralytics.nn.registry import register
-from ultralytics.utils import LOGGER
 
 Shape = str | Sequence[tuple[float, float]]
 Compat = Literal["published", "tutorial"]
@@ -41,20 +42,20 @@ _PAPER = "AKConv / LDConv, arXiv 2311.11587"
     "c1, c2, *args",
     names=("LDConv",),
     paper=_PAPER,
-    usage="[-1, 1, AKConv, [256, 5, 2]]  # channels, sampling points (any number), stride; in place of a Conv; "
+    usage="[-1, 1, AKConv, [256, 5, 2]]  # channels, sampling points (any number), stride; instead of a Conv; "
     "named options come last: [256, 5, 2, {shape: cross, offset_lr: 0.1}]",
 )
 class AKConv(nn.Module):
-    """Convolution with `num_param` taps at learned positions, batch normalization and SiLU; (B, inc, H, W) -> (B, outc, h, w).
+    """Convolution with `num_param` taps at learned positions, batch normalization and SiLU.
 
-    h = (H-1)//stride + 1, w likewise.
+    (B, inc, H, W) -> (B, outc, h, w) with h = (H-1)//stride + 1 and w = (W-1)//stride + 1.
 
     Args:
         inc, outc: channels in and out.
         num_param: number of taps N, 1 or more.
         stride: distance of the output pixels.
         bias: add a bias to the convolution, before the normalization.
-        shape: initial positions of the taps: a name in SHAPES, or N points (row, column) in pixels; None is the paper's.
+        shape: initial positions of the taps: a name in SHAPES or N points (row, column) in pixels; None: the paper's.
         offset_lr: factor for the gradient of the offsets, such as 0.1 for a lower learning rate.
         compat: "published" or "tutorial" reproduces the results of that faulty code; see the top of this file.
     """
@@ -86,11 +87,15 @@ class AKConv(nn.Module):
         nn.init.zeros_(self.p_conv.weight)
         self.shape = initial_shape(num_param, shape)
         if compat:
-            _warn_once(
-                f"AKConv with compat='{compat}' reproduces the errors of that code; use it only to repeat old experiments"
+            log_once(
+                logging.WARNING,
+                f"AKConv with compat='{compat}' reproduces the errors of that code; use it only for old experiments",
             )
         if offset_lr != 1:
-            _warn_once(f"AKConv with offset_lr={offset_lr} scales the gradient of its offsets; the paper uses 1")
+            log_once(
+                logging.WARNING,
+                f"AKConv with offset_lr={offset_lr} scales the gradient of its offsets (the paper: 1)",
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         offset = self.p_conv(x)
@@ -123,7 +128,7 @@ class AKConv(nn.Module):
         column = torch.arange(w, dtype=like.dtype, device=like.device).mul_(self.stride).expand(h, w)
         if self.compat == "tutorial":  # the arrays of an "xy" meshgrid are (w, h), read as if they were (h, w)
             row, column = (m.t().reshape(h, w) for m in (row, column))
-        start = _starts(tuple(self.shape), like).t().reshape(2, -1, 1, 1)  # (2, N, 1, 1)
+        start = shape_tensor(tuple(self.shape), like).t().reshape(2, -1, 1, 1)  # (2, N, 1, 1)
         return (torch.stack((row, column)).unsqueeze(1) + start).flatten(0, 1)
 
     def multiply_adds(self, shape: tuple[int, ...], out: tuple[int, ...]) -> int:
@@ -191,7 +196,7 @@ def initial_shape(num_param: int, shape: Shape | None = None) -> list[tuple[floa
     return points
 
 
-def _starts(shape: tuple[tuple[float, float], ...], like: Tensor) -> Tensor:
+def shape_tensor(shape: tuple[tuple[float, float], ...], like: Tensor) -> Tensor:
     """The (N, 2) points of a shape in `like`'s dtype and on its device.
 
     Not a buffer: half() would round it, and the checkpoint's keys are fixed. But cached, since copying it from the CPU
@@ -199,11 +204,11 @@ def _starts(shape: tuple[tuple[float, float], ...], like: Tensor) -> Tensor:
     """
     if like.device.type == "cpu" or type(like) is not Tensor or is_tracing():
         return torch.tensor(shape, dtype=like.dtype, device=like.device)
-    return _cached_starts(shape, like.dtype, like.device)
+    return cached_shape_tensor(shape, like.dtype, like.device)
 
 
 @lru_cache(maxsize=256)  # one per shape, dtype and device in use
-def _cached_starts(shape: tuple[tuple[float, float], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+def cached_shape_tensor(shape: tuple[tuple[float, float], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # it may be used in training later
         return torch.tensor(shape, dtype=dtype, device=device)
 
@@ -253,20 +258,19 @@ def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
     return conv.weight.float() * scale.view(-1, 1, 1, 1), shift
 
 
-@cache
-def _warn_once(text: str) -> None:
-    LOGGER.warning(text)  # once: a network has many layers and is built several times
+class _Context(Context):
+    factor: float
 
 
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor  # type: ignore[attr-defined]
+    def forward(ctx: _Context, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.factor, None  # type: ignore[attr-defined]
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
 
 
 def _published_samples(x: Tensor, points: Tensor) -> Tensor:

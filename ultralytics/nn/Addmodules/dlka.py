@@ -63,8 +63,8 @@ class DeformConv(nn.Module):
             )
         from torchvision.ops import deform_conv2d  # slow to import, and D-LKA itself is depthwise
 
-        # float32, because float16 and bfloat16 round coordinates and are not supported on a CPU; a NaN offset would read
-        # outside the map's memory and crash the process: it is moved outside the map, where samples are 0
+        # float32, because float16 and bfloat16 round coordinates and are not supported on a CPU. A NaN offset would
+        # read outside the map's memory and crash the process: it is moved outside the map, where samples are 0.
         dtype = torch.promote_types(x.dtype, torch.float32)
         tensors = x.to(dtype), offset.to(dtype).nan_to_num(_FAR).clamp(-_FAR, _FAR), weight.to(dtype)
         return deform_conv2d(*tensors, None, self.stride, self.padding, self.dilation).to(x.dtype)
@@ -142,7 +142,7 @@ class Bottleneck_DLKA(nn.Module):
         return self.add
 
 
-@register("c1, c2, n, *args", paper=_PAPER, usage="[-1, 3, C2f_DLKA, [512]]  # channels, shortcut; in place of a C2f")
+@register("c1, c2, n, *args", paper=_PAPER, usage="[-1, 3, C2f_DLKA, [512]]  # channels, shortcut; instead of a C2f")
 class C2f_DLKA(C2f):
     """C2f whose `n` bottlenecks are Bottleneck_DLKA."""
 

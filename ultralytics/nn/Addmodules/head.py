@@ -36,7 +36,7 @@ class DetectWith(Detect):
         raise NotImplementedError(f"{type(self).__name__} must implement added(), the module to insert")
 
 
-@register("*args, ch, legacy", usage="[[15, 18, 21], 1, Detect_AKConv, [nc]]  # in place of Detect")
+@register("*args, ch, legacy", usage="[[15, 18, 21], 1, Detect_AKConv, [nc]]  # instead of Detect")
 class Detect_AKConv(DetectWith):
     """Detect with an AKConv before the last layer of every branch."""
 
@@ -44,7 +44,7 @@ class Detect_AKConv(DetectWith):
         return AKConv(channels, channels, AKCONV_POINTS)
 
 
-@register("*args, ch, legacy", usage="[[15, 18, 21], 1, Detect_ACmix, [nc]]  # in place of Detect")
+@register("*args, ch, legacy", usage="[[15, 18, 21], 1, Detect_ACmix, [nc]]  # instead of Detect")
 class Detect_ACmix(DetectWith):
     """Detect with an ACmix before the last layer of every branch."""
 
@@ -52,7 +52,7 @@ class Detect_ACmix(DetectWith):
         return ACmix(channels, channels, head=next(n for n in ACMIX_HEADS if channels % n == 0))
 
 
-@register("*args, ch, legacy", usage="[[15, 18, 21], 1, Detect_DLKA, [nc]]  # in place of Detect")
+@register("*args, ch, legacy", usage="[[15, 18, 21], 1, Detect_DLKA, [nc]]  # instead of Detect")
 class Detect_DLKA(DetectWith):
     """Detect with a deformable_LKA_Attention before the last layer of every branch."""
 

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeGuard
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
@@ -13,6 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint.description import NetworkDescription, check_size
 from ultralytics.nn.checkpoint.pickled_types import CheckpointError
+from ultralytics.nn.fuse import fuse_layers
 from ultralytics.nn.model_file import ModelFileError
 from ultralytics.nn.parser import is_known_module
 from ultralytics.tasks import task_of_model_class
@@ -43,13 +45,34 @@ def rebuild_network(description: NetworkDescription) -> BaseModel:
         with _parameter_limit(PARAMETER_FACTOR * sum(v.numel() for v in state.values()) + PARAMETER_MARGIN):
             network: BaseModel = task.load("model")(content, ch=int(content.get("ch", 3)), verbose=False)
         if _is_fused(state):
-            network.fuse(verbose=False)
+            fuse_layers(network, keep=False)  # its weights are replaced below
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (ModelFileError, MemoryError, RuntimeError, ValueError) as e:
         problem = f"{path}: the weights do not fit the network that the file describes: {e}"
         raise CheckpointError(problem + description.version_note) from e
+    _set_batch_norm(description, network)
     network.names = _class_names(description, network)
     return network.eval()
+
+
+def _set_batch_norm(description: NetworkDescription, network: BaseModel) -> None:
+    """Epsilon and momentum as recorded: classification networks of different origin have different ones."""
+    modules = dict(network.named_modules())
+    for name, values in description.batch_norm.items():
+        module = modules.get(name)
+        if not isinstance(module, nn.BatchNorm2d):
+            continue  # of a branch that fusing has merged
+        eps, momentum = values if isinstance(values, (tuple, list)) and len(values) == 2 else (None, None)
+        if not (_is_share(eps) and eps > 0 and (momentum is None or _is_share(momentum))):
+            raise CheckpointError(
+                f"{description.path}: the batch normalization {name} has the epsilon and momentum {values!s:.60}; "
+                "expected numbers in 0..1"
+            )
+        module.eps, module.momentum = eps, momentum
+
+
+def _is_share(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and 0 <= value <= 1
 
 
 def _is_fused(state: Mapping[str, Tensor]) -> bool:
@@ -71,7 +94,7 @@ def _class_names(description: NetworkDescription, network: BaseModel) -> dict[in
     if not isinstance(recorded, Mapping):
         return network.names
     names = {int(k): str(v) for k, v in recorded.items()}
-    numbers = range(getattr(network.model[-1], "nc", len(names)))
+    numbers = range(getattr(network.model[-1], "nc", None) or network.yaml.get("nc") or len(names))
     if names.keys() != set(numbers):
         LOGGER.warning(
             f"{description.path} names {len(names)} classes, its network has {len(numbers)}; "

@@ -5,6 +5,7 @@ The header's `metadata` has one key, `ultralytics`: a JSON object of
     network   class name of the network, such as DetectionModel
     yaml      content of its model file, as the network was built
     names     class names by number
+    batch_norm  [epsilon, momentum] by name, of the normalizations that do not have those of the network's class
     version, date, license, train_args, train_metrics, train_results: as in a .pt file
 """
 

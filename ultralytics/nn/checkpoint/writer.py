@@ -33,6 +33,7 @@ from torch import nn
 from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint import safetensors_file
 from ultralytics.nn.checkpoint.reader import load_checkpoint
+from ultralytics.nn.fuse import forget_unfused
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.torch_utils import unwrap
@@ -114,9 +115,17 @@ def _save_safetensors(path: str | Path, network: BaseModel, finished: bool, cont
         "version": __version__,
         "date": content.get("date") or datetime.now().isoformat(),
         "license": LICENSE,
+        "batch_norm": _own_batch_norm(network),
     }
     kept = {key: content.get(key, {}) for key in ("train_args", *_HISTORY)}
     safetensors_file.write(path, network.state_dict(), description | kept)
+
+
+def _own_batch_norm(network: BaseModel) -> dict[str, tuple[float, float | None]]:
+    """Epsilon and momentum of the batch normalizations that do not have those of the network's class."""
+    norms = {name: m for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    settings = {name: (m.eps, m.momentum) for name, m in norms.items()}
+    return {name: pair for name, pair in settings.items() if pair != network.batch_norm}
 
 
 def _picklable_copy(network: BaseModel) -> BaseModel:
@@ -128,6 +137,7 @@ def _picklable_copy(network: BaseModel) -> BaseModel:
         if criterion is not None:
             network.criterion = criterion
     copy.criterion = None
+    forget_unfused(copy)
     settings = getattr(copy, "args", None)
     if isinstance(settings, IterableSimpleNamespace):
         copy.args = dict(settings)

@@ -342,7 +342,7 @@ class Concat(nn.Module):
 
     @staticmethod
     def out_channels(c1: int | list[int], args: list[object]) -> int:
-        """Output channels, asked by the parser: the sum of the input channels."""
+        """Output channels, for the parser: the sum of the input channels."""
         return c1 if isinstance(c1, int) else sum(c1)
 
 

@@ -169,7 +169,7 @@ class CBLinear(nn.Module):
 
     @staticmethod
     def out_channels(c1: int, args: list[list[int]]) -> list[int]:
-        """Output channels of every map, asked by the parser."""
+        """Output channels of every map, for the parser."""
         return args[0]
 
 
@@ -194,5 +194,5 @@ class CBFuse(nn.Module):
 
     @staticmethod
     def out_channels(c1: list[int], args: list[object]) -> int:
-        """Output channels, asked by the parser: those of the last input."""
+        """Output channels, for the parser: those of the last input."""
         return c1[-1]

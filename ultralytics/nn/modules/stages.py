@@ -59,7 +59,7 @@ class ResNetLayer(nn.Module):
 
     @staticmethod
     def out_channels(c1: int, args: list[int]) -> int:
-        """Output channels, asked by the parser."""
+        """Output channels, for the parser."""
         is_first, expansion = len(args) > 3 and args[3], args[5] if len(args) > 5 else 4
         return args[1] if is_first else expansion * args[1]
 

@@ -50,7 +50,7 @@ def _kernel(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride:
 
 
 def _pytorch(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: int) -> Tensor:
-    images = _images_at_once(q, window, dilation, stride)
+    images = images_at_once(q, window, dilation, stride)
     if images >= q.shape[0]:
         out = _tiled(q, k, v, window, dilation, stride)
     else:
@@ -85,7 +85,7 @@ def reflect(index: Tensor, size: int) -> Tensor:
     return torch.minimum(index, period - index)
 
 
-def _images_at_once(q: Tensor, window: int, dilation: int, stride: int) -> int:
+def images_at_once(q: Tensor, window: int, dilation: int, stride: int) -> int:
     """Images whose tiles of keys and values fit CHUNK_VALUES; while tracing all, since graphs run on other sizes."""
     B = q.shape[0]
     if B == 0 or tracing.is_tracing():

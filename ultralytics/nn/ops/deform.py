@@ -89,7 +89,7 @@ def deform_conv2d_reference(
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
 ) -> Tensor:
-    """As torchvision.ops.deform_conv2d without mask and bias, weight (O, C/groups, kh, kw); keeps the inputs' dtypes."""
+    """As torchvision.ops.deform_conv2d without mask and bias, weight (O, C/groups, kh, kw); keeps the dtypes."""
     return _reference(x, offset, weight, _Geometry(x, offset, weight, _pair(stride), _pair(padding), _pair(dilation)))
 
 

@@ -7,12 +7,12 @@ costs less than keeping them in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
+from ultralytics.nn.ops.autograd import Context
 from ultralytics.nn.ops.tracing import needs_custom_backward, without_autocast
 
 
@@ -20,7 +20,7 @@ def recomputed(
     compute: Callable[..., Tensor],
     gradients: Callable[..., Sequence[Tensor]],
     *tensors: Tensor,
-    settings: tuple[Any, ...] = (),
+    settings: tuple[object, ...] = (),
 ) -> Tensor:
     """`compute(*tensors, *settings)`, differentiated by `gradients`; only `tensors` are saved for the backward pass.
 
@@ -36,23 +36,28 @@ def recomputed(
     return _Recomputed.apply(compute, gradients, settings, *tensors)
 
 
+class _Context(Context):
+    gradients: Callable[..., Sequence[Tensor]]
+    settings: tuple[object, ...]
+
+
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: _Context,
         compute: Callable[..., Tensor],
         gradients: Callable[..., Sequence[Tensor]],
-        settings: tuple[Any, ...],
+        settings: tuple[object, ...],
         *tensors: Tensor,
     ) -> Tensor:
         ctx.save_for_backward(*tensors)
-        ctx.gradients, ctx.settings = gradients, settings  # type: ignore[attr-defined]
+        ctx.gradients, ctx.settings = gradients, settings
         return compute(*tensors, *settings)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        tensors = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+        tensors = ctx.saved_tensors
         with without_autocast(grad):
-            grads = ctx.gradients(*tensors, grad, *ctx.settings)  # type: ignore[attr-defined]
+            grads = ctx.gradients(*tensors, grad, *ctx.settings)
         return None, None, None, *grads

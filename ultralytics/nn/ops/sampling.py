@@ -77,8 +77,8 @@ def sample_points(x: Tensor, points: Tensor) -> Tensor:
             value.
 
     Returns:
-        (B, C, N, h, w) in x's dtype; in memory (B, h, w, N, C) on the fast path. The gradient of a clamped coordinate is
-        0. On CUDA the summation order of x's gradient, and so its last digits, may vary.
+        (B, C, N, h, w) in x's dtype; in memory (B, h, w, N, C) on the fast path. A clamped coordinate has the
+        gradient 0. On CUDA the summation order of x's gradient, and so its last digits, may vary.
     """
     _check(x, points)
     if backends.uses_triton(x, "sample_points"):

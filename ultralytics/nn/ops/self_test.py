@@ -37,7 +37,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 TF32_TOLERANCE = 2e-2
 _SMALLEST_SCALE = 0.1  # a tensor whose exact values are near 0 is compared on the scale of the inputs, which are near 1
 _MOST_ENTRIES = 512  # of the file; the oldest are dropped
-_LARGEST_FILE = 1 << 20  # bytes; a larger file is not ours
+_LARGEST_FILE = 1 << 20  # bytes; a larger file was not written by this module
 _MOST_CHARACTERS = 300  # of a reason; compiler errors are long
 
 
@@ -190,8 +190,8 @@ def compare(operator: Operator, dtype: torch.dtype, device: torch.device) -> str
         expected = _results(operator.pytorch, [t.cpu().float() for t in inputs], case)
         results = _results(operator.kernel, inputs, case)
         names = ("output", *(f"gradient of {name}" for name in operator.inputs))
-        for name, result, wanted in zip(names, results, expected, strict=False):
-            if difference := _difference(result, wanted, _tolerance(dtype)):
+        for name, result, reference in zip(names, results, expected, strict=False):
+            if difference := _difference(result, reference, _tolerance(dtype)):
                 return f"{name} in case {number} {difference}"
     return PASSED
 

@@ -60,7 +60,7 @@ def needs_custom_backward(*tensors: Tensor) -> bool:
 def product_precision() -> str:
     """Precision of float32 matrix products on a GPU as torch is set: "tf32" or "ieee"; Triton uses the same names."""
     settings = torch.backends.cuda.matmul
-    # from torch 2.9 on reading allow_tf32 raises an error once somebody has set fp32_precision
+    # from torch 2.9 on reading allow_tf32 raises an error once fp32_precision has been set
     precision = getattr(settings, "fp32_precision", None)
     allowed = settings.allow_tf32 if precision is None else precision == "tf32"
     return "tf32" if allowed else "ieee"

@@ -13,10 +13,12 @@ alignment.py finds the corresponding layers, however many rows were inserted or 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import cast
 
 import torch
 from torch import nn
 
+from ultralytics.nn.fuse import unfused_copy
 from ultralytics.nn.modules import Conv
 from ultralytics.nn.transfer.alignment import Row, align_rows, rows_of
 from ultralytics.nn.transfer.channel_mapping import has_class_names, map_classes, matched_by_name
@@ -41,9 +43,11 @@ def transfer_weights(source: Network, target: Network, only: Collection[str] | N
         only: names of the target's tensors, as in its state_dict, that may be changed; None for all.
 
     Raises:
-        ValueError: only one of the two is fused, or one is not a network made from a model file.
+        ValueError: only the target is fused, or one is not a network made from a model file.
     """
     _check(source, target)
+    if _is_fused(source) and not _is_fused(target):
+        source = cast(Network, unfused_copy(cast(nn.Module, source)))
     rows = rows_of(source), rows_of(target)
     classes_by: ClassMatch = "name" if matched_by_name(source, target) else "number"
     plan = TransferPlan(*rows, align_rows(*rows), map_classes(source, target))
@@ -114,11 +118,12 @@ def _check(source: Network, target: Network) -> None:
                 f"weights are transferred between networks made from model files, such as YOLO('best.pt').model; "
                 f"this is a {type(network).__name__}"
             )
-    fused = [
-        any(isinstance(m, Conv) and not hasattr(m, "bn") for m in network.modules()) for network in (source, target)
-    ]
-    if fused[0] != fused[1]:
+    if _is_fused(target) and not _is_fused(source):
         raise ValueError(
-            f"the {'source' if fused[0] else 'target'} network is fused: its normalizations are part of its "
-            "convolutions and cannot be separated again. Transfer the weights before fuse()"
+            "the target network is fused: its normalizations are part of its convolutions. "
+            "Transfer the weights before fuse()"
         )
+
+
+def _is_fused(network: Network) -> bool:
+    return any(isinstance(m, Conv) and not hasattr(m, "bn") for m in network.modules())

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
+
+from torch import Tensor
 
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.dataset_config import check_det_dataset, label_schema
-from ultralytics.engine.protocols import ImagePath, Settings
+from ultralytics.engine.protocols import Batch, ImagePath, Settings
 from ultralytics.tasks import get_task
+
+
+class PlottedParts(TypedDict, total=False):
+    """Arguments of `plot_images` for labels that are more than boxes."""
+
+    masks: Tensor
+    masks_overlap: bool
+    keypoints: Tensor
+
+
+def parts_to_plot(batch: Batch, overlap_mask: bool) -> PlottedParts:
+    """Masks and keypoints of a batch, as far as its task has them.
+
+    Args:
+        batch: collated samples.
+        overlap_mask: the setting that the masks were made with.
+    """
+    parts: PlottedParts = {}
+    if "masks" in batch:
+        parts["masks"], parts["masks_overlap"] = batch["masks"], overlap_mask
+    if "keypoints" in batch:
+        parts["keypoints"] = batch["keypoints"]
+    return parts
 
 
 def load_dataset_config(

@@ -31,14 +31,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import e, gcd, log2
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
+from ultralytics.nn.ops.autograd import Context
 from ultralytics.nn.ops.kernels import launch
 from ultralytics.nn.ops.kernels.launch import add_product, autotuned
 from ultralytics.nn.ops.tracing import product_precision
@@ -96,7 +95,7 @@ def channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 3, 4, 1, 2).contiguous().permute(0, 3, 4, 1, 2)
 
 
-def programs(owned: Tensor) -> Callable[[dict[str, Any]], tuple[int]]:
+def programs(owned: Tensor) -> Callable[[dict[str, int]], tuple[int]]:
     """The grid: one program per image, tile, head and block of channels of (B, n, d, H, W), the last fastest."""
     B, n, d, H, W = owned.shape
     others = B * n * triton.cdiv(d, channel_block(d))
@@ -114,7 +113,7 @@ def strides(*maps: Tensor) -> list[int]:
     return [m.stride(dim) for m in maps for dim in (0, 1, 3, 4)]
 
 
-def constants(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: int) -> dict[str, Any]:
+def constants(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, stride: int) -> dict[str, int | str]:
     """Compile-time constants of the kernels."""
     d, reach = q.shape[2], dilation * (window // 2)
     return {
@@ -160,15 +159,21 @@ def _fake_forward(q: Tensor, k: Tensor, v: Tensor, window: int, dilation: int, s
     return q.new_empty(B, h, w, n, d).permute(0, 3, 4, 1, 2), lse
 
 
-def _save_for_backward(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, *options = inputs
+class _Context(Context):
+    options: tuple[int, int, int]  # window, dilation, stride
+
+
+def _save_for_backward(
+    ctx: _Context, inputs: tuple[Tensor, Tensor, Tensor, int, int, int], output: tuple[Tensor, Tensor]
+) -> None:
+    q, k, v = inputs[:3]
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(q, k, v, *output)
-    ctx.options = options  # type: ignore[attr-defined]
+    ctx.options = inputs[3:]
 
 
-def _backward(ctx: FunctionCtx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    saved, options = ctx.saved_tensors, ctx.options  # type: ignore[attr-defined]
+def _backward(ctx: _Context, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    saved, options = ctx.saved_tensors, ctx.options
     grads = torch.ops.addmodules.window_attention_backward(grad, *saved, *options)
     return *grads, None, None, None
 
@@ -348,6 +353,7 @@ def forward_kernel(
     KH: tl.constexpr,
     KW: tl.constexpr,
 ) -> None:
+    """Each program computes a tile of TH x TW queries of one head for D channels."""
     # ---- queries of the tile
     image, head, block, first_i, first_j = program_tile(n, h, w, TH, TW, tl.cdiv(d, D))
     q += tl.multiple_of(image * q_image + head * q_head, ALIGN)

@@ -89,7 +89,7 @@ def window_attention_backward(
             *(q, k, v, grad, lse, delta, *grads[1:]),
             *sizes(q, out),
             *strides(q, k, v),
-            *(_copies(size, common["REACH"]) for size in q.shape[3:]),
+            *(_copies(size, dilation * (window // 2)) for size in q.shape[3:]),
             **common,
         )
     return grads
@@ -169,6 +169,7 @@ def query_kernel(
     KH: tl.constexpr,
     KW: tl.constexpr,
 ) -> None:
+    """Each program computes dq for a tile of queries of one head and D channels, and delta."""
     # ---- queries of the tile, gradients of their outputs
     image, head, block, first_i, first_j = program_tile(n, h, w, TH, TW, tl.cdiv(d, D))
     q += tl.multiple_of(image * q_image + head * q_head, ALIGN)
@@ -323,6 +324,7 @@ def key_kernel(
     KH: tl.constexpr,
     KW: tl.constexpr,
 ) -> None:
+    """Each program computes dk and dv for a tile of keys of one head and D channels."""
     # ---- keys and values of the tile
     image, head, block, first_y, first_x = program_tile(n, H, W, TH, TW, tl.cdiv(d, D))
     q += tl.multiple_of(image * q_image + head * q_head, ALIGN)

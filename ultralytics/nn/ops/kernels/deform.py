@@ -19,8 +19,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
+from ultralytics.nn.ops.autograd import Context
 from ultralytics.nn.ops.kernels import launch
 from ultralytics.nn.ops.kernels.launch import autotuned
 
@@ -84,15 +84,23 @@ def _fake_forward(
     return x.new_empty(x.shape[0], *offset.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
 
 
-def _save_for_backward(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
-    x, offset, weight, *options = inputs
-    ctx.save_for_backward(x, offset, weight)
-    ctx.options = options  # type: ignore[attr-defined]
+Options = tuple[Sequence[int], Sequence[int], Sequence[int]]  # stride, padding, dilation
 
 
-def _backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-    saved, options = ctx.saved_tensors, ctx.options  # type: ignore[attr-defined]
-    needs = ctx.needs_input_grad[:3]  # type: ignore[attr-defined]
+class _Context(Context):
+    options: Options
+
+
+def _save_for_backward(
+    ctx: _Context, inputs: tuple[Tensor, Tensor, Tensor, Sequence[int], Sequence[int], Sequence[int]], output: Tensor
+) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.options = inputs[3:]
+
+
+def _backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    saved, options = ctx.saved_tensors, ctx.options
+    needs = ctx.needs_input_grad[:3]
     computed = needs[0], needs[1] or needs[2]
     grads = torch.ops.addmodules.deform_conv2d_depthwise_backward(grad, *saved, *options, *computed)
     return *(part if needed else None for part, needed in zip(grads, needs, strict=True)), None, None, None
@@ -162,6 +170,7 @@ def forward_kernel(
     BLOCK_C: tl.constexpr,
     WIDE: tl.constexpr,
 ) -> None:
+    """Each program sums all taps of P output pixels and BLOCK_C channels, then stores the sums."""
     P: tl.constexpr = TILE // BLOCK_C
     blocks_of_c = (C + BLOCK_C - 1) // BLOCK_C
     program = tl.program_id(0)

@@ -20,7 +20,6 @@ pixel beyond the map; its index is that of its top left pixel, from (-1, -1) on:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -89,9 +88,18 @@ def deform_conv2d_depthwise_backward(
 
 
 @deform_conv2d_depthwise_backward.register_fake
-def _fake(grad: Tensor, x: Tensor, offset: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _fake(
+    grad: Tensor,
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    needs_x: bool,
+    needs_others: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     B, C, H, W = x.shape
-    needs_x, needs_others = options[-2:]
     return (
         x.new_empty(B, H, W, C).permute(0, 3, 1, 2) if needs_x else x.new_empty(0),
         torch.empty_like(offset) if needs_others else offset.new_empty(0),
@@ -216,6 +224,11 @@ def offset_weight_kernel(
     BLOCK_C: tl.constexpr,
     WIDE: tl.constexpr,
 ) -> None:
+    """Each program computes one row of taps for every num_programs-th block of P output pixels.
+
+    Per tap: read the four corners, add to the sums of the weights' gradient in `partial`, and store the two gradients
+    of the offsets.
+    """
     P: tl.constexpr = TILE // BLOCK_C
     dtype = grad_offset.dtype.element_ty
     program, first_tap, ky = tl.program_id(0), tl.program_id(1) * KW, tl.program_id(1)
@@ -297,6 +310,10 @@ def bin_kernel(
     WIDE: tl.constexpr,
     FIXED: tl.constexpr,
 ) -> None:
+    """Each program adds the samples of P output pixels and one row of taps to the bins of their cells.
+
+    Samples whose bin is full are added to the sum of the map's gradient directly.
+    """
     ky = tl.program_id(0) % KH
     first_tap = ky * KW
     if WIDE:
@@ -367,6 +384,7 @@ def reduce_kernel(
     WIDE: tl.constexpr,
     FIXED: tl.constexpr,
 ) -> None:
+    """Each program sums the bins of P cells for BLOCK_C channels, and adds the sums to the map's gradient."""
     blocks_of_c = (C + BLOCK_C - 1) // BLOCK_C
     block = tl.program_id(0) // blocks_of_c
     valid, image, row, column = pixels(block, num_cells, H + 1, W + 1, P, WIDE)
@@ -380,6 +398,7 @@ def reduce_kernel(
     sum00, sum01 = tl.zeros((P, BLOCK_C), dtype=dtype), tl.zeros((P, BLOCK_C), dtype=dtype)
     sum10, sum11 = tl.zeros((P, BLOCK_C), dtype=dtype), tl.zeros((P, BLOCK_C), dtype=dtype)
     entry_pointers = entries + cell_index
+    # ---- decode each entry, compute the weights of its sample, add its gradient to the four sums
     for n in range(tl.max(length, axis=0)):
         in_bin = n < length
         entry = tl.load(entry_pointers, mask=in_bin, other=0)
@@ -399,6 +418,7 @@ def reduce_kernel(
         sum01 += to_unit((gy * fx)[:, None] * g, scale, FIXED)
         sum10 += to_unit((fy * gx)[:, None] * g, scale, FIXED)
         sum11 += to_unit((fy * fx)[:, None] * g, scale, FIXED)
+    # ---- four atomic additions per cell and channel
     m00, m01, m10, m11 = corners(valid, top, left, H, W)
     x_pointers = grad_x + ((image * H + top) * W + left)[:, None] * C + c[None, :]
     channel_mask = channel_mask[None, :]

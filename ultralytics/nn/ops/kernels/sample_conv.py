@@ -22,14 +22,12 @@ Dimension letters as in `sampling`, and K output channels.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
+from ultralytics.nn.ops.autograd import Context
 from ultralytics.nn.ops.kernels.launch import AtomicSum, add_product, autotuned, on_device_of
 from ultralytics.nn.ops.kernels.sampling import (
     VARYING,
@@ -72,7 +70,7 @@ def sample_conv(x: Tensor, points: Tensor, weight: Tensor, bias: Tensor | None, 
         padded, terms = _padded(K), weight if bias is None else bias.float().contiguous()
         with on_device_of(x, points, weight, terms):
 
-            def grid(meta: dict[str, Any]) -> tuple[int]:
+            def grid(meta: dict[str, int]) -> tuple[int]:
                 return (triton.cdiv(g.pixels, meta["BLOCK"]) * triton.cdiv(K, min(padded, meta["MAX_OUT"])),)
 
             sample_conv_kernel[grid](
@@ -195,22 +193,29 @@ def _size_class(pixels: int) -> int:
     return min(pixels.bit_length(), 20) // 3
 
 
-def _save_for_backward(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Tensor) -> None:
+class _Context(Context):
+    bias_dtype: torch.dtype | None
+    silu: bool
+
+
+def _save_for_backward(
+    ctx: _Context, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None, bool], output: Tensor
+) -> None:
     x, points, weight, bias, silu = inputs
     ctx.save_for_backward(x, points, weight)
-    ctx.bias_dtype = None if bias is None else bias.dtype  # type: ignore[attr-defined]
-    ctx.silu = silu  # type: ignore[attr-defined]
+    ctx.bias_dtype = None if bias is None else bias.dtype
+    ctx.silu = silu
 
 
-def _backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-    if ctx.silu:  # type: ignore[attr-defined]
+def _backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    if ctx.silu:
         raise RuntimeError("addmodules::sample_conv with SiLU has no gradient; apply SiLU to its output instead")
-    needs = ctx.needs_input_grad  # type: ignore[attr-defined]
-    grads = torch.ops.addmodules.sample_conv_backward(grad, *ctx.saved_tensors, *needs[:3])  # type: ignore[attr-defined]
+    needs = ctx.needs_input_grad
+    grads = torch.ops.addmodules.sample_conv_backward(grad, *ctx.saved_tensors, *needs[:3])
     grads = [part if needed else None for part, needed in zip(grads, needs[:3], strict=True)]
     grad_bias = None
     if needs[3]:
-        grad_bias = grad.sum((0, 2, 3), dtype=torch.float32).to(ctx.bias_dtype)  # type: ignore[attr-defined]
+        grad_bias = grad.sum((0, 2, 3), dtype=torch.float32).to(ctx.bias_dtype)
     return *grads, grad_bias, None
 
 

@@ -18,8 +18,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
+from ultralytics.nn.ops.autograd import Context
 from ultralytics.nn.ops.kernels.launch import AtomicSum, add_term, autotuned, on_device_of, wide
 
 # arguments that differ from map to map; specializing kernels for the values 1 and multiples of 16 gains nothing
@@ -126,13 +126,13 @@ def _(grad: Tensor, x: Tensor, points: Tensor, needs_x: bool, needs_points: bool
     return map_like(x, needs_x), points.new_empty(points.shape if needs_points else (0,))
 
 
-def _save_for_backward(ctx: FunctionCtx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+def _save_for_backward(ctx: Context, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, points = ctx.saved_tensors  # type: ignore[attr-defined]
-    needs = ctx.needs_input_grad  # type: ignore[attr-defined]
+def _backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, points = ctx.saved_tensors
+    needs = ctx.needs_input_grad
     grads = torch.ops.addmodules.sample_points_backward(grad, x, points, *needs)
     return tuple(part if needed else None for part, needed in zip(grads, needs, strict=True))
 
