@@ -334,3 +334,18 @@ def test_an_empty_source_is_not_the_current_folder(source, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="source is an empty text"):
         load_source(source)
+
+
+def test_a_stride_beyond_the_end_of_a_video(tmp_path, warnings):
+    """Such a video was called unreadable."""
+    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32))
+    for _ in range(3):
+        video.write(np.zeros((32, 32, 3), np.uint8))
+    video.release()
+    with pytest.raises(ValueError, match=r"vid_stride=5 exceeds the number of frames of .*v\.avi"):
+        list(load_source(tmp_path / "v.avi", vid_stride=5))
+    assert len(list(load_source(tmp_path / "v.avi", vid_stride=3))) == 1
+    write(tmp_path / "a.jpg")
+    assert len(list(load_source(tmp_path, vid_stride=5))) == 1
+    assert len(warnings) == 1
+    assert "vid_stride=5 exceeds" in warnings[0]

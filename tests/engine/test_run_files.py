@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -14,6 +17,7 @@ import pytest
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.engine.video_file import VIDEO_SUFFIX, VideoFile
 from ultralytics.models.yolo.detect import DetectionPredictor, DetectionValidator
 from ultralytics.utils.files import yaml_load
 
@@ -219,3 +223,49 @@ def _linked(folder, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(folder)
     return link
+
+
+@pytest.mark.parametrize("shape", [(5000, 3), (3, 5000), (1, 3000), (1, 1)])
+def test_a_strip_does_not_end_the_run_of_a_folder(tiny_model, tmp_path, options, shape):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, size in (("a", (64, 64)), ("b", shape), ("c", (48, 64))):
+        (folder / f"{name}.png").write_bytes(cv2.imencode(".png", np.zeros((*size, 3), np.uint8))[1].tobytes())
+    files = {"save": True, "save_txt": True, "save_crop": True, "conf": 1e-6, "max_det": 3}
+    for batch in (1, 3):
+        assert len(YOLO(tiny_model).predict(folder, batch=batch, **files, **options)) == 3
+    assert cv2.imread(str(tmp_path / "run" / "b.png")).shape == (*shape, 3)
+
+
+def test_a_video_on_a_full_disk_is_an_error(tiny_model, tmp_path):
+    """OpenCV only prints a warning, and the exit code was 0."""
+    pytest.importorskip("resource")
+    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 320))
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        video.write(rng.integers(0, 256, (320, 320, 3), dtype=np.uint8))
+    video.release()
+    script = (
+        "import resource, signal, sys; from ultralytics.cli import entrypoint;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+        "sys.exit(entrypoint(sys.argv[1:]))"
+    )
+    words = ["predict", f"model={tiny_model}", f"source={tmp_path / 'v.avi'}", "imgsz=64", "device=cpu"]
+    run = subprocess.run(
+        [sys.executable, "-c", script, *words, f"project={tmp_path}"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 2
+    assert "of 12 frames can be read; is the disk full?" in run.stderr
+
+
+def test_a_full_disk_is_noticed_while_a_video_is_written(tmp_path, monkeypatch):
+    frame = np.zeros((64, 64, 3), np.uint8)
+    video = VideoFile(tmp_path / f"v{VIDEO_SUFFIX}", 10, frame)
+    video.write(frame)
+    video.write(np.zeros((32, 64, 3), np.uint8))  # of another size
+    free = shutil.disk_usage(tmp_path)._replace(free=100)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space left.*v\."):
+        patch.setattr(shutil, "disk_usage", lambda path: free)
+        video.write(frame)
+    video.close()
+    assert cv2.VideoCapture(str(video.file)).get(cv2.CAP_PROP_FRAME_COUNT) == 2

@@ -20,6 +20,7 @@ from ultralytics.data.augment import NUM_MIX, TrainAugment
 from ultralytics.data.base import BaseDataset, SampleSpec, option
 from ultralytics.data.batch import Sample, collate
 from ultralytics.data.dataset_config import DatasetError
+from ultralytics.data.file_stamps import IMAGE_COLUMNS
 from ultralytics.data.format import Format
 from ultralytics.data.image_cache import ImageCache
 from ultralytics.data.images import find_images
@@ -112,7 +113,7 @@ class YOLODataset(BaseDataset[Sample]):
         self.cache = _CACHES[cache]
         self.images = ImageCache(
             self.im_files, self.shapes, imgsz, batch_size=self.batch_size, augment=augment, cache=self.cache,
-            fingerprint=(self.table.paths, self.table.stamps, self.rows), prefix=prefix,
+            stamps=self.table.stamps[self.rows, :IMAGE_COLUMNS], prefix=prefix,
         )  # fmt: skip
         self.format = Format(schema, int(option(hyp, "mask_ratio", 4)), bool(option(hyp, "overlap_mask", True)))
         self.letterbox = LetterBox((imgsz, imgsz), scaleup=False)

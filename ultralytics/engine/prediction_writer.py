@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ultralytics.data.source_batch import Frame
 from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.results import Results
+from ultralytics.engine.video_file import VIDEO_SUFFIX, VideoFile
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.plotting import write_image
-from ultralytics.utils.printable import unicode_path
 
 WRITABLE = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})  # other images are written as .jpg
-VIDEO_SUFFIX, VIDEO_CODE = (".mp4", "mp4v") if sys.platform == "darwin" else (".avi", "MJPG")
 
 
 class PredictionWriter:
@@ -39,7 +36,7 @@ class PredictionWriter:
         self.args = args
         self.live = live
         self.num_labels = 0
-        self.videos: dict[str, cv2.VideoWriter] = {}
+        self.videos: dict[str, VideoFile] = {}
         self._stems = FileStems()
 
     def write(self, result: Results, drawn: np.ndarray | None, frame: Frame | None) -> None:
@@ -60,10 +57,18 @@ class PredictionWriter:
         return self._stems.stem(path, frame)
 
     def close(self) -> None:
-        """Finish the videos."""
-        for video in self.videos.values():
-            video.release()
-        self.videos.clear()
+        """Finish the videos.
+
+        Raises:
+            OSError: frames of a video are missing, since the disk is full.
+        """
+        while self.videos:
+            self.videos.popitem()[1].close()
+
+    def release(self) -> None:
+        """Finish what is open after an error."""
+        while self.videos:
+            self.videos.popitem()[1].release()
 
     def _write_image(self, stem: str, path: str, drawn: np.ndarray, frame: Frame | None) -> None:
         if frame is None:
@@ -78,14 +83,8 @@ class PredictionWriter:
         if self.args.save_frames:
             write_image(self.folder / f"{stem}_frames" / f"{frame.number}.jpg", drawn)
 
-    def _open_video(self, stem: str, drawn: np.ndarray, fps: float) -> cv2.VideoWriter:
+    def _open_video(self, stem: str, drawn: np.ndarray, fps: float) -> VideoFile:
         if not self.live:
             self.close()  # files are read one after the other: the videos before this one are complete
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / f"{stem}{VIDEO_SUFFIX}"
-        code = cv2.VideoWriter.fourcc(*VIDEO_CODE)
-        with unicode_path(file) as writable:
-            video = cv2.VideoWriter(writable, code, fps, (drawn.shape[1], drawn.shape[0]))
-        if not video.isOpened():
-            raise OSError(f"{file}: OpenCV cannot write this video ({VIDEO_CODE}); use save=False")
-        return video
+        return VideoFile(self.folder / f"{stem}{VIDEO_SUFFIX}", fps, drawn)

@@ -24,6 +24,7 @@ from ultralytics.engine.feature_maps import save_feature_maps
 from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
+from ultralytics.engine.video_file import VideoFile
 from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
@@ -207,7 +208,7 @@ class BasePredictor:
         return get_save_dir(self.args)
 
     @property
-    def vid_writer(self) -> dict[str, cv2.VideoWriter]:
+    def vid_writer(self) -> dict[str, VideoFile]:
         """Open video files by name."""
         return {} if self._writer is None else self._writer.videos
 
@@ -307,9 +308,11 @@ class BasePredictor:
                     self._finish_batch(im)
                 self.run_callbacks("on_predict_batch_end")
                 yield from self._embeddings if self.args.embed else self.results
-        finally:
             if self._writer is not None:
                 self._writer.close()
+        finally:
+            if self._writer is not None:
+                self._writer.release()
             if self._made_dir and not self.args.exist_ok and remove_empty_dir(self.save_dir):
                 self._made_dir = False
         self.speed = {stage: timer.t / max(self.seen, 1) * 1e3 for stage, timer in self._timers.items()}
