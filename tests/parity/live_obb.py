@@ -6,7 +6,6 @@ Predictions only; metrics are compared on fixed outputs, in tests/models/test_ob
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
