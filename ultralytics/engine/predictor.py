@@ -157,8 +157,8 @@ class BasePredictor:
     def inference(self, im: Tensor) -> Tensor | Sequence[Any]:
         """Output of the network for a batch (B, 3, H, W)."""
         if self.args.embed:
-            return self.model.predict(im, embed=self.args.embed)
-        return self.model.predict(im, augment=bool(self.args.augment))
+            return self.model(im, embed=self.args.embed)
+        return self.model(im, augment=bool(self.args.augment))
 
     def postprocess(self, preds: Tensor | Sequence[Any], img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
         """Output of the network -> one `Results` per image, in pixels of the original.
@@ -260,6 +260,7 @@ class BasePredictor:
         self.names = network.names  # type: ignore[assignment]
         check_class_filter(self.args.classes, self.names, "the network")
         self.model = get_inference_model(network, self.device, self.half)
+        self.half = next(self.model.parameters()).dtype == torch.float16
         self.done_warmup = False
 
     def setup_source(self, source: object) -> None:

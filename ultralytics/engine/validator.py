@@ -254,6 +254,7 @@ class BaseValidator:
         if self.args.half and not self.half:
             LOGGER.warning("half=True needs a GPU; validating in full precision")
         network: nn.Module = get_inference_model(model, self.device, self.half)
+        self.half = next(network.parameters()).dtype == torch.float16
         self.stride = max_stride(network)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
         if self.dataloader is None:
