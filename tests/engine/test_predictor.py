@@ -43,6 +43,9 @@ class Net(nn.Module):
         self.fused += 1
         return self
 
+    def forward(self, x, **kwargs):
+        return self.predict(x, **kwargs)
+
     def predict(self, x, augment=False, embed=None):
         self.seen.append((tuple(x.shape), x.dtype, x.is_contiguous(memory_format=torch.channels_last), augment))
         self.model(x)

@@ -85,8 +85,8 @@ def test_weights_of_a_class_are_transferred_by_name(knows_colors, tmp_path):
 
 def test_a_class_map_needs_every_class():
     network = {0: "cat", 1: "dog", 2: "bird"}
-    assert class_map({0: "bird", 1: "cat"}, network, "data").tolist() == [2, 0]
-    assert class_map({0: "x", 1: "y", 2: "z"}, network, "data").tolist() == [0, 1, 2]  # no name is known
+    assert class_map({0: "bird", 1: "cat"}, network, "data") == [2, 0]
+    assert class_map({0: "x", 1: "y", 2: "z"}, network, "data") == [0, 1, 2]  # no name is known
     with pytest.raises(ValueError, match=r"data: 'fish' is not a class of the network \(cat, dog, bird\)"):
         class_map({0: "cat", 1: "fish", 2: "dog"}, network, "data")
     with pytest.raises(ValueError, match="'x' is not a class"):

@@ -352,7 +352,7 @@ def test_embeddings_and_test_time_augmentation(trained, data, log):
     options = {"conf": 0.001, "imgsz": 64, "max_det": 3, "verbose": False, "device": "cpu"}
     plain, augmented = (trained.predict(str(first_image(data)), augment=a, **options)[0] for a in (False, True))
     assert torch.equal(plain.keypoints.data, augmented.keypoints.data)
-    assert any("PoseModel has no test-time augmentation" in message for message in log)
+    assert any("has no test-time augmentation" in message for message in log)
 
 
 def test_boxes_are_not_rounded(trained, data):

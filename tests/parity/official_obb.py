@@ -1,6 +1,6 @@
 """The other process of live_obb.py: `python official_obb.py JOB.json`, with the official package.
 
-A job is {"out": folder, "files": checkpoints, "make": new ones, "data", "images", "imgsz"}.
+A job is {"out": folder, "use": checkpoints, "make": new ones, "images", "imgsz"}.
 """
 
 import json
@@ -32,13 +32,10 @@ def shrink(model):
             box[-1].bias.copy_(-0.6 * torch.arange(16.0).repeat(4))
 
 
-def use(out, file, data, images, imgsz):
-    """Predictions and metrics."""
+def use(out, file, images, imgsz):
+    """Predictions."""
     results = [r.obb.data.numpy() for r in YOLO(file).predict(images, imgsz=imgsz, conf=0.3, verbose=False)]
     np.savez(out / f"{Path(file).stem}.npz", *results)
-    metrics = YOLO(file).val(data=data, imgsz=imgsz, batch=4, workers=0, plots=False, verbose=False)
-    values = {key: float(value) for key, value in metrics.results_dict.items()}
-    (out / f"{Path(file).stem}.json").write_text(json.dumps(values))
 
 
 if __name__ == "__main__":
@@ -47,5 +44,5 @@ if __name__ == "__main__":
     out = Path(job["out"])
     for path, model_file in job.get("make", []):
         make(path, model_file)
-    for file, data in job.get("use", []):
-        use(out, file, data, job["images"], job["imgsz"])
+    for file in job.get("use", []):
+        use(out, file, job["images"], job["imgsz"])

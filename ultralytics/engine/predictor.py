@@ -28,7 +28,7 @@ from ultralytics.engine.video_file import VideoFile
 from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
-from ultralytics.utils.files import remove_empty_dir
+from ultralytics.utils.files import missing_parents, remove_empty_dirs
 from ultralytics.utils.ops import Profile
 from ultralytics.utils.plotting import show_image
 from ultralytics.utils.torch_utils import images_to_device, max_stride, select_device
@@ -111,7 +111,7 @@ class BasePredictor:
         self.seen = 0
         self.speed: dict[str, float] = {}
         self.done_warmup = False
-        self._made_dir = False
+        self._made_dirs: list[Path] = []  # the run's folder, and those above it that did not exist
         self._source_batch = SourceBatch([], [], [], [])
         self._embeddings: list[Tensor] = []
         self._writer: PredictionWriter | None = None
@@ -157,8 +157,8 @@ class BasePredictor:
     def inference(self, im: Tensor) -> Tensor | Sequence[Any]:
         """Output of the network for a batch (B, 3, H, W)."""
         if self.args.embed:
-            return self.model.predict(im, embed=self.args.embed)
-        return self.model.predict(im, augment=bool(self.args.augment))
+            return self.model(im, embed=self.args.embed)
+        return self.model(im, augment=bool(self.args.augment))
 
     def postprocess(self, preds: Tensor | Sequence[Any], img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
         """Output of the network -> one `Results` per image, in pixels of the original.
@@ -260,6 +260,7 @@ class BasePredictor:
         self.names = network.names  # type: ignore[assignment]
         check_class_filter(self.args.classes, self.names, "the network")
         self.model = get_inference_model(network, self.device, self.half)
+        self.half = next(self.model.parameters()).dtype == torch.float16
         self.done_warmup = False
 
     def setup_source(self, source: object) -> None:
@@ -313,8 +314,8 @@ class BasePredictor:
         finally:
             if self._writer is not None:
                 self._writer.release()
-            if self._made_dir and not self.args.exist_ok and remove_empty_dir(self.save_dir):
-                self._made_dir = False
+            if not self.args.exist_ok and remove_empty_dirs(self._made_dirs):
+                self._made_dirs = []
         self.speed = {stage: timer.t / max(self.seen, 1) * 1e3 for stage, timer in self._timers.items()}
         self.run_callbacks("on_predict_end")
         if self.args.verbose and self.seen:
@@ -332,8 +333,10 @@ class BasePredictor:
 
     def _make_save_dir(self) -> None:
         """Make the run's folder under a name that no other process has taken; later runs of this object use it too."""
-        if not self._made_dir:
-            self.save_dir, self._made_dir = make_save_dir(self.args), True
+        if not self._made_dirs:
+            parents = missing_parents(get_save_dir(self.args))
+            self.save_dir = make_save_dir(self.args)
+            self._made_dirs = [self.save_dir, *parents]
 
     def _predict(self, batch: SourceBatch) -> Tensor:
         """Set `results`, or the embeddings, of one batch; returns the network's input."""

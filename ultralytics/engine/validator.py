@@ -254,6 +254,7 @@ class BaseValidator:
         if self.args.half and not self.half:
             LOGGER.warning("half=True needs a GPU; validating in full precision")
         network: nn.Module = get_inference_model(model, self.device, self.half)
+        self.half = next(network.parameters()).dtype == torch.float16
         self.stride = max_stride(network)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
         if self.dataloader is None:
@@ -263,6 +264,16 @@ class BaseValidator:
         if self._own_run and not self._made_dir:
             self.save_dir, self._made_dir = dist.on_main_process(lambda: make_save_dir(self.args)), True
         return network
+
+    def map_classes(self, data: Mapping[int, str], network: Mapping[int, str], source: str) -> list[int] | None:
+        """Number in the network of every class of the data; None where the numbers are already the same.
+
+        Args:
+            data: class names of the data by number.
+            network: class names of the network by number.
+            source: name of the dataset, for messages.
+        """
+        return class_mapping(data, network, source)
 
     def _match_classes(self, model: nn.Module) -> None:
         """Find the numbers in the network of the classes of the data; the metrics are those of the network's classes.
@@ -275,7 +286,7 @@ class BaseValidator:
         network: Any = model
         if self.args.single_cls or not has_class_names(network):
             return
-        self._class_mapping = class_mapping(names, network.names, source)
+        self._class_mapping = self.map_classes(names, network.names, source)
         if self._class_mapping and self.args.classes is not None:
             raise ValueError(
                 f"classes={self.args.classes} is ambiguous: {source} has other class numbers than the network"

@@ -12,6 +12,7 @@ from torch import nn
 from ultralytics.nn.modules.block import RepVGGDW
 from ultralytics.nn.modules.conv import Conv, Conv2, ConvTranspose, RepConv
 from ultralytics.utils import LOGGER
+from ultralytics.utils.torch_utils import copy_module
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -89,7 +90,7 @@ def unfused_copy(model: N) -> N:
     Raises:
         ValueError: a layer with merged branches cannot be restored.
     """
-    network = deepcopy(model)
+    network = copy_module(model)
     new = 0
     for m in list(network.modules()):
         before = vars(m).pop(_UNFUSED, None)

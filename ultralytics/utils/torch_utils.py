@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from ultralytics.utils import LOGGER
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _KEEP_BELOW, _KEEP_UP_TO = 1 << 30, 2**31 - 1  # bytes: blocks of this size, and this much in all
 
+M = TypeVar("M", bound=nn.Module)
 DeviceLike = str | int | torch.device | list | tuple | None
 
 
@@ -154,6 +155,14 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def copy_module(module: M) -> M:
+    """A deep copy, also of a module with tensors that are computed from others, as torch.nn.utils.prune leaves them."""
+    computed = [
+        value for m in module.modules() for value in vars(m).values() if isinstance(value, Tensor) and not value.is_leaf
+    ]
+    return deepcopy(module, {id(value): value.detach().clone() for value in computed})
+
+
 def is_parallel(model: nn.Module) -> bool:
     """True for a DataParallel or DistributedDataParallel wrapper."""
     return isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
@@ -176,7 +185,7 @@ class ModelEMA:
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.9999, tau: float = 2000, updates: int = 0) -> None:
-        self.ema = deepcopy(unwrap(model)).eval()
+        self.ema = copy_module(unwrap(model)).eval()
         self.updates = updates
         self.enabled = True
         self._decay, self._tau = decay, tau

@@ -22,7 +22,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -36,7 +35,7 @@ from ultralytics.nn.checkpoint.reader import load_checkpoint
 from ultralytics.nn.fuse import forget_unfused
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
-from ultralytics.utils.torch_utils import unwrap
+from ultralytics.utils.torch_utils import copy_module, unwrap
 from ultralytics.version import __version__
 
 LICENSE = "AGPL-3.0-or-later"
@@ -132,7 +131,7 @@ def _picklable_copy(network: BaseModel) -> BaseModel:
     """Copy of a network on the CPU without loss object and settings object, so that every reader can unpickle it."""
     criterion = vars(network).pop("criterion", None)  # not copied: it holds the assigner's buffers
     try:
-        copy = deepcopy(network).cpu().eval()
+        copy = copy_module(network).cpu().eval()
     finally:
         if criterion is not None:
             network.criterion = criterion

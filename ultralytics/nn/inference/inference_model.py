@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import importlib
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.modules import module as torch_module
+from torch.nn.utils import prune
 
 from ultralytics.nn.base import BaseModel
+from ultralytics.nn.fuse import forget_unfused
+from ultralytics.nn.inference.fingerprint import Fingerprint
 from ultralytics.nn.inference.onednn_fusion import fuse_onednn
-from ultralytics.utils.torch_utils import keep_freed_memory
+from ultralytics.utils import LOGGER
+from ultralytics.utils.torch_utils import copy_module, keep_freed_memory
 
-SAMPLES = 64  # elements of each parameter that are compared to detect changes
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def get_inference_model(model: nn.Module, device: torch.device, half: bool) -> BaseModel:
     """A copy of `model` for inference: normalization merged, channels last, no gradients.
 
-    The copy is cached as long as `model` exists and is unchanged; a change of its weights or layers makes a new one.
+    The copy is cached as long as `model` exists and is unchanged; a change of its weights, layers or settings makes a
+    new one. A network with forward hooks or replaced methods runs itself, because these refer to its own layers: it is
+    then moved to `device` and set to evaluation mode, and keeps its precision.
 
     Args:
-        model: a network made from a model file; not changed.
+        model: a network made from a model file.
         device: of the copy.
         half: float16 weights instead of float32.
     """
@@ -35,47 +42,52 @@ def get_inference_model(model: nn.Module, device: torch.device, half: bool) -> B
     importlib.import_module("torchvision.ops")  # takes seconds, which would count as the first image's suppression
     if device.type == "cpu":
         keep_freed_memory()
-    copied = cast(BaseModel, deepcopy(model))
-    network = copied.eval().requires_grad_(False).to(device).fuse(verbose=False)
-    network = (network.half() if half else network.float()).to(memory_format=torch.channels_last)
-    fuse_onednn(network)
-    _CACHE[model] = _Cached(network, key, _Fingerprint(model))
+    if _has_code_of_users(model):
+        _CACHE.pop(model, None)
+        return _prepared_in_place(cast(BaseModel, model), device, half)
+    network = _prepared_copy(cast(BaseModel, model), device, half)
+    _CACHE[model] = _Cached(network, key, Fingerprint(model))
     return network
 
 
-class _Fingerprint:
-    """The state of a network at some moment, to detect later changes; a comparison takes a third of a millisecond.
-
-    It holds the tables in which torch keeps a module's tensors and children, and these, but not the network itself.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        modules = list(model.modules())
-        self._tables: list[dict[str, Any]] = [t for m in modules for t in (m._parameters, m._buffers, m._modules)]
-        self._entries = [entry for table in self._tables for entry in table.values()]  # kept, so that no id is reused
-        self._tensors = [entry for entry in self._entries if isinstance(entry, Tensor)]
-        self._versioned = [t for t in self._tensors if not t.is_inference()]
-        self._samples = [_sample(p) for p in model.parameters() if p.numel()]
-        self._state = self._current_state()
-
-    def matches(self) -> bool:
-        """Whether the network still has the same entries with the same values."""
-        return self._state == self._current_state()
-
-    def _current_state(self) -> tuple[list[int], list[int], list[int], list[float]]:
-        entries = [id(entry) for table in self._tables for entry in table.values()]
-        versions = [t._version for t in self._versioned]  # torch counts in-place changes of a tensor
-        addresses = [t.data_ptr() for t in self._tensors]
-        # a change through `.data` or a shared array, such as pruning, is visible in the values only
-        with torch.no_grad():
-            norms = torch.stack(torch._foreach_norm(self._samples)).tolist() if self._samples else []
-        return entries, versions, addresses, norms
+def _prepared_copy(model: BaseModel, device: torch.device, half: bool) -> BaseModel:
+    network = copy_module(model)
+    for m in network.modules():
+        for hook in [h for h in m._forward_pre_hooks.values() if isinstance(h, prune.BasePruningMethod)]:
+            prune.remove(m, hook._tensor_name)  # merging reads the weights without running the layer
+    network = network.eval().requires_grad_(False).to(device).fuse(verbose=False)
+    forget_unfused(network)
+    network = (network.half() if half else network.float()).to(memory_format=torch.channels_last)
+    fuse_onednn(network)
+    return network
 
 
-def _sample(weight: Tensor) -> Tensor:
-    """A view of a few elements, spread over the tensor's memory."""
-    number = weight.numel()
-    return weight.detach().as_strided((min(SAMPLES, number),), (max(number // SAMPLES, 1),))
+def _prepared_in_place(model: BaseModel, device: torch.device, half: bool) -> BaseModel:
+    if half:
+        LOGGER.warning("half=True has no effect on a network with forward hooks or replaced methods: it runs itself")
+    if any(p.device != device for p in model.parameters()):
+        model.to(device)
+    return model.eval()
+
+
+def _has_code_of_users(model: nn.Module) -> bool:
+    """Whether a module has a forward hook, or a method that was replaced on this very object."""
+    if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
+        return True
+    for m in model.modules():
+        attributes = vars(m)
+        hooks = [hook for table in _HOOKS for hook in attributes[table].values()]
+        if any(not isinstance(hook, prune.BasePruningMethod) for hook in hooks):
+            return True
+        if any(_is_replaced(m, name, value) for name, value in attributes.items() if callable(value)):
+            return True
+    return False
+
+
+def _is_replaced(m: nn.Module, name: str, value: Callable[..., Any]) -> bool:
+    if isinstance(value, type | nn.Module) or not callable(getattr(type(m), name, None)):
+        return False
+    return value != getattr(m, "forward_fuse", None)  # fusing replaces forward by another method of the same object
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ class _Cached:
 
     network: BaseModel
     key: tuple[torch.device, bool]
-    fingerprint: _Fingerprint
+    fingerprint: Fingerprint
 
 
 # by original: a loop that predicts one image at a time makes one copy

@@ -60,7 +60,6 @@ class ClassificationValidator(BaseValidator):
         super().__init__(dataloader, save_dir, pbar, settings, _callbacks)
         self.targets: list[Tensor] = []
         self.pred: list[Tensor] = []
-        self._class_of: Tensor | None = None
 
     def get_dataset(self) -> dict[str, Any]:
         return load_dataset_folder(self.args, (self.args.split,), "validation")
@@ -83,15 +82,16 @@ class ClassificationValidator(BaseValidator):
         self.confusion_matrix = ConfusionMatrix(nc=self.nc, conf=self.args.conf, task="classify")
         self.targets, self.pred = [], []
         self.seen, self.jdict = 0, []
-        self._class_of = class_map(self.data.get("names", self.names), self.names, str(self.args.data))
 
     def preprocess(self, batch: Batch) -> Batch:
-        """Move a batch to the device; its classes become those of the network."""
-        assert self._class_of is not None, "init_metrics comes first"
+        """Move a batch to the device."""
         dtype = torch.float16 if self.half else torch.float32
-        classes = self._class_of[batch["cls"].long().cpu()]
         images = images_for_network(batch["img"], self.device, dtype)
-        return {**batch, "img": images, "cls": classes.to(self.device)}
+        return {**batch, "img": images, "cls": batch["cls"].long().to(self.device)}
+
+    def map_classes(self, data: Mapping[int, str], network: Mapping[int, str], source: str) -> list[int]:
+        """As in the base class, but a folder whose name the network does not know is an error."""
+        return class_map(data, network, source)
 
     def postprocess(self, preds: Outputs) -> Tensor:
         """(B, nc) probabilities on the CPU."""
@@ -188,8 +188,8 @@ class ClassificationValidator(BaseValidator):
             self.on_plot(self.save_dir / name)
 
 
-def class_map(data: Mapping[int, str], network: Mapping[int, str], where: str) -> Tensor:
-    """(number of classes in the data,) int64: for each class of the data the class of the network with its name.
+def class_map(data: Mapping[int, str], network: Mapping[int, str], where: str) -> list[int]:
+    """For each class of the data the number of the class of the network with its name.
 
     If no name is the same, as with a network whose classes are numbers, classes of equal number are matched by
     position.
@@ -209,14 +209,14 @@ def class_map(data: Mapping[int, str], network: Mapping[int, str], where: str) -
             f"{where}: no class has a name that the network knows; classes are matched by position: "
             f"{data[0]} is {network[0]}, …"
         )
-        return torch.arange(len(data))
+        return list(range(len(data)))
     unknown = [name for name in data.values() if name not in index]
     if unknown:
         raise ValueError(
             f"{where}: '{unknown[0]}' is not a class of the network ({', '.join(list(index)[:10])}); rename or remove "
             "its folder, or use the data that the network was trained on"
         )
-    return torch.tensor([index[name] for name in data.values()])
+    return [index[name] for name in data.values()]
 
 
 def _row(name: str, images: int, values: Sequence[float]) -> str:
