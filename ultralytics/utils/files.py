@@ -76,13 +76,18 @@ def yaml_load(path: str | Path, text_keys: Sequence[str] = ()) -> dict[Any, Any]
     return data
 
 
-def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object]) -> None:
-    """Write a mapping as YAML, keeping its order; paths become strings, tuples lists, NumPy numbers plain numbers."""
-    import yaml
-
-    text = yaml.dump(_plain(data), Dumper=_yaml_classes()[1], sort_keys=False, allow_unicode=True, width=120)
+def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object], header: str = "") -> None:
+    """Write a mapping as YAML after the text `header`; see `yaml_text`."""
+    text = header + yaml_text(data)
     with atomic_write(path, "w") as f:
         f.write(text)
+
+
+def yaml_text(data: Mapping[str, object] | Mapping[int, object]) -> str:
+    """A mapping as YAML, in its order; paths become strings, tuples lists, NumPy numbers plain numbers."""
+    import yaml
+
+    return yaml.dump(_plain(data), Dumper=_yaml_classes()[1], sort_keys=False, allow_unicode=True, width=120)
 
 
 @contextmanager
