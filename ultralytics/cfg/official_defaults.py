@@ -5,9 +5,12 @@ default.yaml is read when this module is imported, which only scripts cause.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from ultralytics.cfg.config import default_cfg
+from ultralytics.cfg.config import default_cfg, load_cfg_file
 from ultralytics.cfg.options import DEFAULT_YAML
 from ultralytics.tasks import TASKS
 
@@ -50,3 +53,10 @@ CFG_BOOL_KEYS = {
     *("save_frames", "show_labels", "show_conf", "visualize", "augment", "agnostic_nms", "retina_masks"),
     *("show_boxes", "keras", "optimize", "int8", "dynamic", "simplify", "nms", "profile", "multi_scale"),
 }
+
+
+def cfg2dict(cfg: str | Path | Mapping[str, Any] | SimpleNamespace) -> dict[str, Any]:
+    """Options as a dict, whether they are given as a YAML file, a mapping or a namespace."""
+    if isinstance(cfg, (str, Path)):
+        return load_cfg_file(cfg)
+    return vars(cfg) if isinstance(cfg, SimpleNamespace) else dict(cfg)
