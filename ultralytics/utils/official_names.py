@@ -113,6 +113,18 @@ OFFICIAL_NAMES: dict[str, dict[str, str]] = {
         "mask_iou": "ultralytics.utils.masks:mask_iou",
         "smooth_BCE": "ultralytics.utils.official_ops:smooth_BCE",
     },
+    "ultralytics.data": {
+        **_each("ultralytics.data.base", "BaseDataset"),
+        **_each("ultralytics.data.build", "build_dataloader", "build_yolo_dataset", "load_inference_source"),
+        **_each("ultralytics.data.classify", "ClassificationDataset"),
+        **_each("ultralytics.data.dataset", "YOLODataset"),
+    },
+    "ultralytics.data.dataset": {
+        **_each(_ENVIRONMENT, "NUM_THREADS"),
+        **_TQDM,
+        "ClassificationDataset": "ultralytics.data.classify:ClassificationDataset",
+        "LOCAL_RANK": "ultralytics.utils:LOCAL_RANK",
+    },
     "ultralytics.nn.tasks": {
         **_each(_DEFAULTS, "DEFAULT_CFG_DICT", "DEFAULT_CFG_KEYS"),
         **_each("ultralytics.nn.checkpoint.official", "Ensemble", "attempt_load_one_weight", "attempt_load_weights"),
