@@ -50,6 +50,9 @@ _PATHS = {
 _DEFAULT_OPTIONS = _each(_DEFAULTS, "DEFAULT_CFG", "DEFAULT_CFG_DICT", "DEFAULT_CFG_KEYS", "DEFAULT_CFG_PATH")
 _LOG = _each("ultralytics.utils", "LOGGER", "RANK", "LOCAL_RANK", "ROOT", "ASSETS")
 _TQDM = {"TQDM": "ultralytics.utils.progress_bar:TQDM"}
+_CALLBACKS = _each(
+    "ultralytics.engine.official_callbacks", "add_integration_callbacks", "default_callbacks", "get_default_callbacks"
+)
 
 OFFICIAL_NAMES: dict[str, dict[str, str]] = {
     "ultralytics.utils": {
@@ -91,6 +94,8 @@ OFFICIAL_NAMES: dict[str, dict[str, str]] = {
         "USER_CONFIG_DIR": "ultralytics.utils.settings:settings_dir()",
         "check_imgsz": "ultralytics.cfg:check_imgsz",
     },
+    "ultralytics.utils.callbacks": dict(_CALLBACKS),
+    "ultralytics.utils.callbacks.base": dict(_CALLBACKS),
     "ultralytics.utils.torch_utils": {
         **_each(_ENVIRONMENT, "NUM_THREADS", "PYTHON_VERSION", "WINDOWS"),
         **_each(_DEFAULTS, "DEFAULT_CFG_DICT", "DEFAULT_CFG_KEYS"),
