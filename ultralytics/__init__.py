@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from ultralytics.engine.model import YOLO
     from ultralytics.nn.registry import register
     from ultralytics.utils import ASSETS
+    from ultralytics.utils.downloads import download
     from ultralytics.utils.settings import settings
     from ultralytics.utils.system_checks import check_yolo as checks
 
-__all__ = ["ASSETS", "YOLO", "__version__", "checks", "register", "settings"]
+__all__ = ["ASSETS", "YOLO", "__version__", "checks", "download", "register", "settings"]
 
 _NAMES = {
     "ASSETS": "ultralytics.utils:ASSETS",
     "YOLO": "ultralytics.engine.model:YOLO",
     "checks": "ultralytics.utils.system_checks:check_yolo",
+    "download": "ultralytics.utils.downloads:download",
     "register": "ultralytics.nn.registry:register",
     "settings": "ultralytics.utils.settings:settings",
 }

@@ -94,6 +94,10 @@ OFFICIAL_NAMES: dict[str, dict[str, str]] = {
         "USER_CONFIG_DIR": "ultralytics.utils.settings:settings_dir()",
         "check_imgsz": "ultralytics.cfg:check_imgsz",
     },
+    "ultralytics.utils.files": {
+        **_each("ultralytics.utils.file_facts", "WorkingDirectory", "file_age", "file_date", "file_size"),
+        **_each("ultralytics.utils.file_facts", "get_latest_run", "spaces_in_path"),
+    },
     "ultralytics.utils.callbacks": dict(_CALLBACKS),
     "ultralytics.utils.callbacks.base": dict(_CALLBACKS),
     "ultralytics.utils.torch_utils": {
