@@ -19,6 +19,7 @@ from ultralytics.data.label_parser import LabelError
 from ultralytics.data.polygons import overlap_mask
 from ultralytics.data.source_entries import VIDEO_FORMATS as VID_FORMATS
 from ultralytics.utils import LOGGER, ROOT
+from ultralytics.utils.official_names import official_names
 from ultralytics.utils.polygons import segments2boxes
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "verify_image",
 ]
 
+__getattr__ = official_names(__name__)
 PIN_MEMORY = torch.cuda.is_available()  # of loaders
 
 

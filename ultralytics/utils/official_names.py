@@ -50,6 +50,16 @@ _PATHS = {
 _DEFAULT_OPTIONS = _each(_DEFAULTS, "DEFAULT_CFG", "DEFAULT_CFG_DICT", "DEFAULT_CFG_KEYS", "DEFAULT_CFG_PATH")
 _LOG = _each("ultralytics.utils", "LOGGER", "RANK", "LOCAL_RANK", "ROOT", "ASSETS")
 _TQDM = {"TQDM": "ultralytics.utils.progress_bar:TQDM"}
+_LAYERS = _each(
+    "ultralytics.nn.modules",
+    *("AConv", "ADown", "AIFI", "Bottleneck", "BottleneckCSP", "C1", "C2", "C2PSA", "C2f"),
+    *("C2fAttn", "C2fCIB", "C2fPSA", "C3", "C3Ghost", "C3TR", "C3k2", "C3x", "CBFuse"),
+    *("CBLinear", "Classify", "Concat", "Conv", "Conv2", "ConvTranspose", "DWConv"),
+    *("DWConvTranspose2d", "ELAN1", "Focus", "GhostBottleneck", "GhostConv", "HGBlock"),
+    *("HGStem", "ImagePoolingAttn", "OBB", "PSA", "RepC3", "RepConv", "RepNCSPELAN4"),
+    *("RepVGGDW", "ResNetLayer", "SCDown", "SPP", "SPPELAN", "SPPF", "Segment"),
+    "v10Detect",
+)
 _CALLBACKS = _each(
     "ultralytics.engine.official_callbacks", "add_integration_callbacks", "default_callbacks", "get_default_callbacks"
 )
@@ -94,6 +104,12 @@ OFFICIAL_NAMES: dict[str, dict[str, str]] = {
         "USER_CONFIG_DIR": "ultralytics.utils.settings:settings_dir()",
         "check_imgsz": "ultralytics.cfg:check_imgsz",
     },
+    "ultralytics.data.utils": {
+        **_each(_ENVIRONMENT, "NUM_THREADS"),
+        **_TQDM,
+        "DATASETS_DIR": f"{_FOLDERS}:datasets_dir()",
+        "SETTINGS_FILE": f"{_FOLDERS}:settings_file()",
+    },
     "ultralytics.utils.files": {
         **_each("ultralytics.utils.file_facts", "WorkingDirectory", "file_age", "file_date", "file_size"),
         **_each("ultralytics.utils.file_facts", "get_latest_run", "spaces_in_path"),
@@ -135,6 +151,7 @@ OFFICIAL_NAMES: dict[str, dict[str, str]] = {
         "LOCAL_RANK": "ultralytics.utils:LOCAL_RANK",
     },
     "ultralytics.nn.tasks": {
+        **_LAYERS,
         **_each(_DEFAULTS, "DEFAULT_CFG_DICT", "DEFAULT_CFG_KEYS"),
         **_each("ultralytics.nn.checkpoint.official", "Ensemble", "attempt_load_one_weight", "attempt_load_weights"),
         **_each("ultralytics.nn.checkpoint.official", "torch_safe_load"),
