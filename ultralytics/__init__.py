@@ -13,21 +13,28 @@ from ultralytics.version import __version__
 if TYPE_CHECKING:
     from ultralytics.engine.model import YOLO
     from ultralytics.nn.registry import register
+    from ultralytics.utils import ASSETS
+    from ultralytics.utils.downloads import download
     from ultralytics.utils.settings import settings
+    from ultralytics.utils.system_checks import check_yolo as checks
 
-__all__ = ["YOLO", "__version__", "register", "settings"]
+__all__ = ["ASSETS", "YOLO", "__version__", "checks", "download", "register", "settings"]
 
-_MODULES = {
-    "YOLO": "ultralytics.engine.model",
-    "register": "ultralytics.nn.registry",
-    "settings": "ultralytics.utils.settings",
+_NAMES = {
+    "ASSETS": "ultralytics.utils:ASSETS",
+    "YOLO": "ultralytics.engine.model:YOLO",
+    "checks": "ultralytics.utils.system_checks:check_yolo",
+    "download": "ultralytics.utils.downloads:download",
+    "register": "ultralytics.nn.registry:register",
+    "settings": "ultralytics.utils.settings:settings",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    if name not in _NAMES:
         raise AttributeError(f"module 'ultralytics' has no attribute '{name}'")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    module, _, attribute = _NAMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

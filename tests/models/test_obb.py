@@ -14,8 +14,8 @@ from obb_dataset import SIZE, label_line, write_dataset
 from project import load_module
 
 from ultralytics import YOLO
+from ultralytics.data.build import build_yolo_dataset
 from ultralytics.data.dataset_config import DatasetError, check_det_dataset
-from ultralytics.models.yolo.detect.data import build_yolo_dataset
 from ultralytics.models.yolo.obb import OBBPredictor, OBBTrainer, OBBValidator
 from ultralytics.models.yolo.obb.dota import merge_tiles, write_predictions
 from ultralytics.tasks import get_task
@@ -213,7 +213,7 @@ def test_round_trip_from_label_to_output(tmp_path, shape):
     (tmp_path / "data.yaml").write_text('{"path": ".", "train": "images", "val": "images", "names": ["a", "b"]}')
     data = check_det_dataset(tmp_path / "data.yaml", schema=get_task("obb").labels)
     args = OBBValidator(save_dir=tmp_path, args={"imgsz": 96, "mode": "val"}).args
-    sample = build_yolo_dataset(args, str(tmp_path / "images"), 1, data, train=False, stride=32)[0]
+    sample = build_yolo_dataset(args, str(tmp_path / "images"), 1, data, mode="val", stride=32)[0]
     pixels = sample["bboxes"] * torch.tensor([96, 96, 96, 96, 1])
     predictor = OBBPredictor(overrides={**ARGS, "imgsz": 96, "iou": 0.9})
     predictor.model, predictor.batch = Echo(pixels), ([str(file)], [cv2.imread(str(file))], [""])
@@ -422,12 +422,12 @@ def test_boxes_outside_survive_labels_mosaic_and_validation(tmp_path):
     (root / "data.yaml").write_text('{"path": ".", "train": "images", "val": "images", "names": ["a"]}')
     data = check_det_dataset(root / "data.yaml", schema=get_task("obb").labels)
     args = OBBValidator(save_dir=tmp_path, args={"imgsz": 96, "mode": "val", "scale": 0.0, "translate": 0.0}).args
-    plain = build_yolo_dataset(args, str(root / "images"), 4, data, train=False, stride=32)[0]["bboxes"]
+    plain = build_yolo_dataset(args, str(root / "images"), 4, data, mode="val", stride=32)[0]["bboxes"]
     found = xywhr2xyxyxyxy(plain.double() * torch.tensor([96, 96, 96, 96, 1])) - torch.tensor([0, 16])
     for box, expected in zip(found, corners, strict=True):
         order = [int(torch.linalg.norm(box - torch.tensor(corner), dim=1).argmin()) for corner in expected]
         np.testing.assert_allclose(box[order], expected, atol=1e-3)
-    samples = build_yolo_dataset(args, str(root / "images"), 4, data, train=True, stride=32)
+    samples = build_yolo_dataset(args, str(root / "images"), 4, data, mode="train", stride=32)
     np.random.seed(0)
     boxes = torch.cat([samples[i]["bboxes"] for i in (0, 1, 2, 3)]).double() * torch.tensor([96, 96, 96, 96, 1])
     whole = (boxes[:, 2:4].sort(1).values - torch.tensor([10, 50])).abs().amax(1) < 0.5

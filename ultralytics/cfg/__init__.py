@@ -2,6 +2,7 @@
 
 Reading order: options.py (what default.yaml describes), config.py (merging), command_line.py (words of a command),
 lookup.py (model and dataset files), save_dir.py (run folder), modes.py (table of modes). Import the names from here.
+The names of 8.3.0 that only scripts need are in official_defaults.py.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from ultralytics.cfg.options import (
 )
 from ultralytics.cfg.save_dir import get_save_dir, make_save_dir
 from ultralytics.tasks import OFFICIAL_TASKS as TASKS
+from ultralytics.utils.official_names import official_names
+
+__getattr__ = official_names(__name__)
 
 __all__ = [
     "DATASETS_DIR",

@@ -84,7 +84,7 @@ def check_cls_dataset(dataset: str | Path, seed: int = 0) -> ClassifyData:
         raise DatasetError(f"{root}: classification takes a folder with a subfolder for each class, not a YAML file")
     if not root.is_dir():
         raise DatasetNotFoundError(f"there is no folder '{root}'; give the folder that holds train/<class> folders")
-    folders = {split: _first_folder(root, names) for split, names in _SPLIT_FOLDERS.items()}
+    folders = split_folders(root)
     if not any(folders.values()):
         return _divided(root, seed)
     if folders["train"] is None:
@@ -94,6 +94,11 @@ def check_cls_dataset(dataset: str | Path, seed: int = 0) -> ClassifyData:
     _check_train(splits["train"] or [], names, folders["train"])
     return {"path": root, "names": names, "nc": len(names),
             "train": splits["train"], "val": splits["val"], "test": splits["test"]}  # fmt: skip
+
+
+def split_folders(root: Path) -> dict[str, Path | None]:
+    """The folder of each of train, val and test; None for a split that the dataset does not have."""
+    return {split: _first_folder(root, names) for split, names in _SPLIT_FOLDERS.items()}
 
 
 def find_class_images(folder: Path, names: Mapping[int, str]) -> list[LabeledImage]:

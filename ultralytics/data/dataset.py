@@ -32,7 +32,9 @@ from ultralytics.data.letterbox import LetterBox
 from ultralytics.data.mix import ImageAndInstances
 from ultralytics.tasks import LabelSchema
 from ultralytics.utils import LOGGER
+from ultralytics.utils.official_names import official_names
 
+__getattr__ = official_names(__name__)
 _CACHES: dict[bool | str | None, str | None] = {True: "ram", "ram": "ram", "disk": "disk", False: None, None: None}
 
 

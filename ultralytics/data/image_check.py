@@ -33,7 +33,7 @@ def check_image(path: str, min_side: int = MIN_SIDE) -> tuple[int, int]:
 
     try:
         with Image.open(path) as image:
-            exif = _exif_orientation(image)
+            exif = exif_orientation(image)
             image.verify()
             image_format, (w, h) = (image.format or "").lower(), image.size
         if image_format == "jpeg" and not _ends_as_jpeg(path):
@@ -48,13 +48,13 @@ def check_image(path: str, min_side: int = MIN_SIDE) -> tuple[int, int]:
     if min(w, h) < min_side:
         raise LabelError(f"the image is only {w}x{h} pixels; at least {min_side} on each side are needed")
     if image_format in ("jpeg", "mpo"):
-        return (w, h) if exif in _QUARTER_TURNS else (h, w)
+        return (w, h) if is_quarter_turn(exif) else (h, w)
     if exif != 1 or (image_format == "png" and _has_late_exif(path)):
         return _decoded_shape(path)
     return h, w
 
 
-def _exif_orientation(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """Orientation that the EXIF data of an opened image names, 1 without one, 0 if it cannot be read.
 
     Pillow's `getexif` would decode a PNG file, and read an orientation from XMP data, which OpenCV does not.
@@ -72,6 +72,11 @@ def _exif_orientation(image: Image.Image) -> int:
         except (SyntaxError, ValueError, struct.error):
             return 0
     return int(tags.get(_ORIENTATION, 1))
+
+
+def is_quarter_turn(orientation: int) -> bool:
+    """Whether an EXIF orientation exchanges rows and columns."""
+    return orientation in _QUARTER_TURNS
 
 
 def _has_late_exif(path: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,14 @@ from torch import Tensor, nn
 from ultralytics.nn.modules.block import DFL
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import max_stride
+
+
+class TrainerLike(Protocol):
+    """What `model_info_for_loggers` reads of a trainer."""
+
+    model: nn.Module
+    validator: object
+
 
 Rule = Callable[[Any, Tensor, Tensor], float]  # (module, its first input, its output) -> multiply-adds
 
@@ -71,6 +79,13 @@ def model_info(
             f"{gflops:.1f} GFLOPs"
         )
     return layers, params, gradients, gflops
+
+
+def model_info_for_loggers(trainer: TrainerLike) -> dict[str, float]:
+    """Parameters, GFLOPs and, if the trainer's validator has measured it, milliseconds per image."""
+    results = {"model/parameters": get_num_params(trainer.model), "model/GFLOPs": round(get_flops(trainer.model), 3)}
+    speed = getattr(trainer.validator, "speed", None) or {}
+    return results | ({"model/speed_PyTorch(ms)": round(speed["inference"], 3)} if "inference" in speed else {})
 
 
 def layer_table(model: nn.Module) -> str:

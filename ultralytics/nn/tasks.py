@@ -28,6 +28,7 @@ from ultralytics.utils.loss import (
     v8PoseLoss,
     v8SegmentationLoss,
 )
+from ultralytics.utils.official_names import official_names
 from ultralytics.utils.torch_utils import max_stride
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "parse_model",
     "yaml_model_load",
 ]
+
+__getattr__ = official_names(__name__)
 
 
 class DetectionModel(BaseModel):

@@ -1,7 +1,7 @@
 """What every module may use and what is cheap to import: the logger, the package folder, the options namespace.
 
 `RANK`, `LOCAL_RANK` and `VERBOSE` are names of 8.3.0 for scripts; they are evaluated at each access. The package itself
-uses utils/dist.py.
+uses utils/dist.py. The other names of 8.3.0 are in official_names.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ultralytics.utils import dist
+from ultralytics.utils.official_names import official_names
 from ultralytics.utils.printable import printable
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     VERBOSE: bool
 
 ROOT = Path(__file__).resolve().parents[1]  # the package folder, which contains the model and dataset files
+ASSETS = ROOT / "assets"  # example images
+_official = official_names(__name__)
 
 
 def is_verbose() -> bool:
@@ -30,14 +33,14 @@ def is_verbose() -> bool:
     return os.environ.get("YOLO_VERBOSE", "true").lower() == "true"
 
 
-def __getattr__(name: str) -> int | bool:
+def __getattr__(name: str) -> object:
     if name == "RANK":
         return dist.rank()
     if name == "LOCAL_RANK":
         return dist.local_rank()
     if name == "VERBOSE":
         return is_verbose()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _official(name)
 
 
 class IterableSimpleNamespace(SimpleNamespace):

@@ -1,4 +1,7 @@
-"""The report of `yolo checks`: the running copy of the package, Python, torch and other packages, GPUs."""
+"""The report of `yolo checks`: the running copy of the package, Python, torch and other packages, GPUs.
+
+The checks of 8.3.0 that can be imported from here are in version_checks.py, file_checks.py and system_checks.py.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ import sys
 from pathlib import Path
 
 from ultralytics.utils import ROOT
+from ultralytics.utils.official_names import official_names
 from ultralytics.version import __version__
 
 _PACKAGES = ("numpy", "torch", "torchvision", "opencv-python", "pillow", "matplotlib", "pyyaml", "tqdm", "einops")
 # distributions that provide the same module under another name
 _ALTERNATIVES = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
+
+__getattr__ = official_names(__name__)
 
 
 def running_copy() -> str:

@@ -17,10 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from ultralytics.utils.official_names import official_names
 from ultralytics.utils.printable import printable
 from ultralytics.utils.suggest import did_you_mean
 from ultralytics.utils.text_files import read_text
 
+__getattr__ = official_names(__name__)
 _TEXT, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "merge"))
 _PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "merge", "null", "timestamp", "value")}
 _MAX_COPIES = 100_000  # values that the aliases of a YAML file may add; a few lines of them can stand for billions
@@ -76,13 +78,18 @@ def yaml_load(path: str | Path, text_keys: Sequence[str] = ()) -> dict[Any, Any]
     return data
 
 
-def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object]) -> None:
-    """Write a mapping as YAML, keeping its order; paths become strings, tuples lists, NumPy numbers plain numbers."""
-    import yaml
-
-    text = yaml.dump(_plain(data), Dumper=_yaml_classes()[1], sort_keys=False, allow_unicode=True, width=120)
+def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object], header: str = "") -> None:
+    """Write a mapping as YAML after the text `header`; see `yaml_text`."""
+    text = header + yaml_text(data)
     with atomic_write(path, "w") as f:
         f.write(text)
+
+
+def yaml_text(data: Mapping[str, object] | Mapping[int, object]) -> str:
+    """A mapping as YAML, in its order; paths become strings, tuples lists, NumPy numbers plain numbers."""
+    import yaml
+
+    return yaml.dump(_plain(data), Dumper=_yaml_classes()[1], sort_keys=False, allow_unicode=True, width=120)
 
 
 @contextmanager
@@ -130,18 +137,30 @@ def read_results(file: str | Path) -> dict[str, list[float]]:
     return {key: [number(row, i) for row in body] for i, key in enumerate(header) if key}
 
 
-def increment_path(path: str | Path, exist_ok: bool = False) -> Path:
-    """`path` if it does not exist (or `exist_ok`), else the first of path2, path3, ... that does not; not created.
+def increment_path(path: str | Path, exist_ok: bool = False, sep: str = "", mkdir: bool = False) -> Path:
+    """`path` if it does not exist (or `exist_ok`), else the first of path2, path3, ... that does not.
 
     The number of an existing file goes before its suffix: out.py, out2.py.
+
+    Args:
+        path: file or folder.
+        exist_ok: give `path` although it exists.
+        sep: goes before the number.
+        mkdir: make the result as a folder.
     """
-    path = Path(path)
+    free = _free_path(Path(path), exist_ok, sep)
+    if mkdir:
+        free.mkdir(parents=True, exist_ok=True)
+    return free
+
+
+def _free_path(path: Path, exist_ok: bool, sep: str) -> Path:
     if exist_ok or not _exists(path):
         return path
     suffix = path.suffix if path.is_file() else ""
     stem = path.name.removesuffix(suffix) if suffix else path.name
     number = 2
-    while _exists(candidate := path.with_name(f"{stem}{number}{suffix}")):
+    while _exists(candidate := path.with_name(f"{stem}{sep}{number}{suffix}")):
         number += 1
     return candidate
 

@@ -1,7 +1,8 @@
 """Metrics of a detector: means, per-class values and curves.
 
 `ultralytics.utils.metrics` is the official path of the metric functions, so those of iou.py, rotated_boxes.py,
-average_precision.py and confusion_matrix.py can be imported from here, too. Plots are drawn in plotting.py.
+average_precision.py and confusion_matrix.py, and those that official_names.py lists, can be imported from here. Plots
+are drawn in plotting.py.
 
 Dimensions: T IoU thresholds, C classes that occur in the ground truth, nc classes.
 """
@@ -16,6 +17,7 @@ import numpy as np
 from ultralytics.utils.average_precision import ClassScores, ap_per_class, compute_ap, match_predictions, smooth
 from ultralytics.utils.confusion_matrix import ConfusionMatrix
 from ultralytics.utils.iou import bbox_ioa, bbox_iou, box_iou
+from ultralytics.utils.official_names import official_names
 from ultralytics.utils.rotated_boxes import batch_probiou, probiou
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "probiou",
     "smooth",
 ]
+
+__getattr__ = official_names(__name__)
 
 
 class Metric:

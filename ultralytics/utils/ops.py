@@ -1,6 +1,6 @@
-"""The official import path of box and polygon functions and of NMS; rounding up, and the stage timer.
+"""The official import path of box, polygon and mask functions and of NMS; rounding up, and the stage timer.
 
-The functions are defined in boxes.py, rotated_boxes.py, polygons.py and nms.py.
+The functions are defined in boxes.py, rotated_boxes.py, polygons.py, masks.py, nms.py and official_ops.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from types import TracebackType
 
 import torch
 
+from ultralytics.utils import LOGGER
 from ultralytics.utils.boxes import (
     clip_boxes,
     ltwh2xywh,
@@ -24,22 +25,34 @@ from ultralytics.utils.boxes import (
     xyxy2xywh,
     xyxy2xywhn,
 )
+from ultralytics.utils.masks import crop_mask, masks2segments, process_mask, process_mask_native, scale_masks
 from ultralytics.utils.nms import non_max_suppression
+from ultralytics.utils.official_ops import clean_str, clip_coords, convert_torch2numpy_batch, scale_image
 from ultralytics.utils.polygons import resample_segments, segment2box, segments2boxes
 from ultralytics.utils.rotated_boxes import nms_rotated, regularize_rboxes, xywhr2xyxyxyxy, xyxyxyxy2xywhr
 
 __all__ = [
+    "LOGGER",
     "Profile",
+    "clean_str",
     "clip_boxes",
+    "clip_coords",
+    "convert_torch2numpy_batch",
+    "crop_mask",
     "ltwh2xywh",
     "ltwh2xyxy",
     "make_divisible",
+    "masks2segments",
     "nms_rotated",
     "non_max_suppression",
+    "process_mask",
+    "process_mask_native",
     "regularize_rboxes",
     "resample_segments",
     "scale_boxes",
     "scale_coords",
+    "scale_image",
+    "scale_masks",
     "segment2box",
     "segments2boxes",
     "xywh2ltwh",

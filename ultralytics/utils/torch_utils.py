@@ -1,4 +1,7 @@
-"""Devices, seeds, the moving average of the weights, early stopping, and small helpers for networks and images."""
+"""Devices, seeds, the moving average of the weights, early stopping, and small helpers for networks and images.
+
+The other names of 8.3.0's module are in torch_helpers.py, nn/info.py, nn/fuse.py and nn/checkpoint/official.py.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ultralytics.utils import LOGGER
+from ultralytics.utils.official_names import official_names
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _KEEP_BELOW, _KEEP_UP_TO = 1 << 30, 2**31 - 1  # bytes: blocks of this size, and this much in all
 
 M = TypeVar("M", bound=nn.Module)
 DeviceLike = str | int | torch.device | list | tuple | None
+__getattr__ = official_names(__name__)
 
 
-def select_device(device: DeviceLike = None) -> torch.device:
+def select_device(
+    device: DeviceLike = None, batch: int = 0, newline: bool = False, verbose: bool = True
+) -> torch.device:
     """The device that the text, number or list names; None selects CUDA, else MPS, else the CPU.
+
+    Args:
+        device: cpu, mps, cuda or the index of a GPU.
+        batch, newline, verbose: of 8.3.0; without effect, because one device is used and nothing is logged here.
 
     Raises:
         ValueError: the device is not available, or several are named (a process uses one device).
@@ -207,10 +218,10 @@ class ModelEMA:
         # one fused call over all tensors: on a CPU a loop over 499 small ones takes longer than the arithmetic
         torch._foreach_lerp_([v for v, _ in pairs], [m for _, m in pairs], 1 - self.decay(self.updates))
 
-    def update_attr(self, model: nn.Module, include: tuple[str, ...] = ()) -> None:
-        """Copy the attributes named in `include` (class names, settings) from `model`."""
+    def update_attr(self, model: nn.Module, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> None:
+        """Copy the attributes named in `include` (class names, settings) and not in `exclude` from `model`."""
         for name in include:
-            if hasattr(model, name):
+            if name not in exclude and hasattr(model, name):
                 setattr(self.ema, name, getattr(model, name))
 
 

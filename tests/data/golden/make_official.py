@@ -10,11 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from ultralytics.data.utils import check_det_dataset
 
 from ultralytics.cfg import get_cfg
 from ultralytics.data import build_dataloader, build_yolo_dataset
 from ultralytics.data.augment import LetterBox
+from ultralytics.data.utils import check_det_dataset
 
 CASES = [  # h, w, options
     (333, 500, {"new_shape": (640, 640)}),

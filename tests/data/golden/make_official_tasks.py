@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from ultralytics.data.utils import check_det_dataset
 
 from ultralytics.cfg import get_cfg
 from ultralytics.data import build_dataloader, build_yolo_dataset
+from ultralytics.data.utils import check_det_dataset
 
 CASES = {  # name: folder, task, options of the dataset file, folder of the validation images, every n-th image, imgsz
     "coco128": ("coco128", "segment", {"names": [str(i) for i in range(91)]}, "val2017", 8, 160),

@@ -1,4 +1,4 @@
-"""Dataset file and dataset of a detection run, as training and validation make them."""
+"""Dataset file of a detection run, and the labels of its plots."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any, TypedDict
 
 from torch import Tensor
 
-from ultralytics.data.dataset import YOLODataset
-from ultralytics.data.dataset_config import check_det_dataset, label_schema
-from ultralytics.engine.protocols import Batch, ImagePath, Settings
+from ultralytics.data.dataset_config import check_det_dataset
+from ultralytics.engine.protocols import Batch
 from ultralytics.tasks import get_task
 
 
@@ -62,35 +61,3 @@ def load_dataset_config(
                 "or choose another split"
             )
     return check_det_dataset(file, splits=used, schema=labels)  # these must exist, the others need not
-
-
-def build_yolo_dataset(
-    args: Settings, img_path: ImagePath, batch: int, data: dict[str, Any], *, train: bool, stride: int
-) -> YOLODataset:
-    """Dataset of one split.
-
-    Args:
-        args: settings of the run.
-        img_path: images of the split.
-        batch: images per batch; rectangular batches are groups of this size.
-        data: description of the dataset.
-        train: with augmentation; without it the images are letterboxed.
-        stride: batch shapes are multiples of it, pixels.
-    """
-    return YOLODataset(
-        img_path,
-        data=data,
-        imgsz=args.imgsz,
-        batch_size=batch,
-        augment=train,
-        hyp=args,
-        rect=bool(args.rect) if train else bool(args.rect) or args.mode == "train",
-        stride=stride,
-        pad=0.0 if train else 0.5,
-        single_cls=bool(args.single_cls),
-        classes=args.classes,
-        fraction=args.fraction if train else 1.0,
-        cache=args.cache,
-        prefix="train: " if train else "val: ",
-        schema=label_schema(get_task(args.task).labels, data),
-    )

@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import nn
 
+from ultralytics.data.build import build_yolo_dataset
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.loader import EpochLoader, build_dataloader, loading_processes
 from ultralytics.engine.protocols import Batch, ImagePath
 from ultralytics.engine.trainer import BaseTrainer
-from ultralytics.models.yolo.detect.data import build_yolo_dataset, load_dataset_config, parts_to_plot
+from ultralytics.models.yolo.detect.data import load_dataset_config, parts_to_plot
 from ultralytics.models.yolo.detect.val import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import dist
@@ -45,7 +46,9 @@ class DetectionTrainer(BaseTrainer):
 
     def build_dataset(self, img_path: ImagePath, mode: str = "train", batch: int | None = None) -> YOLODataset:
         size = batch or self.batch_size
-        return build_yolo_dataset(self.args, img_path, size, self.data, train=mode == "train", stride=self.stride)
+        # validation keeps the images' shapes, during training too
+        rect = mode != "train" and self.args.mode == "train"
+        return build_yolo_dataset(self.args, img_path, size, self.data, mode, rect, self.stride)
 
     def get_dataloader(
         self, dataset_path: ImagePath, batch_size: int = 16, rank: int = -1, mode: str = "train"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ultralytics.data.build import build_yolo_dataset
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.letterbox import RatioPad
 from ultralytics.data.loader import build_dataloader, loading_processes
@@ -17,7 +18,7 @@ from ultralytics.engine.evaluator import ClassResult, speed_line
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
 from ultralytics.engine.results import BaseTensor, Boxes, label_lines, write_label_file
 from ultralytics.engine.validator import BaseValidator
-from ultralytics.models.yolo.detect.data import PlottedParts, build_yolo_dataset, load_dataset_config, parts_to_plot
+from ultralytics.models.yolo.detect.data import PlottedParts, load_dataset_config, parts_to_plot
 from ultralytics.models.yolo.detect.postprocess import allow_detections, detections
 from ultralytics.tasks import get_task
 from ultralytics.utils import LOGGER, coco
@@ -68,7 +69,9 @@ class DetectionValidator(BaseValidator):
 
     def build_dataset(self, img_path: ImagePath, mode: str = "val", batch: int | None = None) -> YOLODataset:
         size = batch or self.args.batch
-        return build_yolo_dataset(self.args, img_path, size, self.data, train=mode == "train", stride=self.stride)
+        # validation keeps the images' shapes, during training too
+        rect = mode != "train" and self.args.mode == "train"
+        return build_yolo_dataset(self.args, img_path, size, self.data, mode, rect, self.stride)
 
     def get_dataloader(self, dataset_path: ImagePath, batch_size: int) -> EvalLoader:
         dataset = self.build_dataset(dataset_path, batch=batch_size)
