@@ -22,10 +22,10 @@ from ultralytics.engine.callbacks import Callbacks
 from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.feature_maps import save_feature_maps
 from ultralytics.engine.file_stems import FileStems, numbered_stem
+from ultralytics.engine.networks import as_network
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
 from ultralytics.engine.video_file import VideoFile
-from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.files import remove_empty_dir
@@ -254,7 +254,7 @@ class BasePredictor:
         """
         if model is None:
             raise ValueError("the predictor has no network; give model= a network or a checkpoint such as best.pt")
-        network = model if isinstance(model, nn.Module) else load_network(model)
+        network = as_network(model)
         self.stride = max_stride(network)
         self.imgsz = list(check_imgsz(self.args.imgsz, stride=self.stride, min_dim=2))  # type: ignore[arg-type]
         self.names = network.names  # type: ignore[assignment]
