@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ultralytics.cfg import OptionError, get_cfg, load_cfg_file, warn_unused
 from ultralytics.engine.callbacks import Callback, Callbacks
 from ultralytics.engine.model_interface import ModelInterface
+from ultralytics.engine.predictor import BasePredictor
+from ultralytics.engine.predictor_reuse import PredictorSlot
 from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint import find_checkpoint, load_checkpoint, load_network, save_checkpoint
 from ultralytics.nn.checkpoint.find import with_suffix
@@ -43,19 +45,19 @@ class YOLO(ModelInterface):
         model: the network, a `torch.nn.Module`.
         overrides: settings that every call starts from.
         ckpt: contents of the checkpoint, the network as "model"; None for a new network.
-        trainer, predictor, metrics: of the last call, None before.
+        trainer, metrics: of the last call, None before.
         transfer_report: report of the last `load` (nn/transfer/report.py), None before.
     """
 
     def __init__(self, model: str | Path = "yolo11n.yaml", task: str | None = None, verbose: bool = False) -> None:
         super().__init__()
         self.callbacks = Callbacks()
-        self.predictor: Any = None
         self.trainer: Any = None
         self.metrics: Any = None
         self.transfer_report: TransferReport | None = None
         self.ckpt_path: str | None = None
         self._pending = PendingWeights()
+        self._predictors = PredictorSlot()
         name = str(model) if Path(model).is_file() else str(model).strip()
         self.model_name = name
         if Path(name).suffix.lower() in (".yaml", ".yml"):
@@ -142,15 +144,25 @@ class YOLO(ModelInterface):
         warn_unused(kwargs, "predict", self.task)
         defaults = {"conf": PREDICT_CONF, "batch": 1, "save": False}
         base = {"imgsz": get_task(self.task).imgsz, **self.overrides}
-        args = get_cfg(base | defaults | kwargs | {"mode": "predict"})
-        source = source if source is not None else args.source
-        if source is None:
-            raise ValueError(
-                "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
-            )
-        predictor = predictor or self._task_class("predictor")
-        self.predictor = predictor(overrides=dict(args), _callbacks=self.callbacks)
-        return self.predictor(source, model=self.model, stream=stream)
+        options = base | defaults | kwargs | {"mode": "predict"}
+        take = self._predictors.new if predictor else self._predictors.take
+        run = take(predictor or self._task_class("predictor"), options, self.callbacks)
+        try:
+            return run(source, model=self.model, stream=stream)
+        finally:
+            self._predictors.release(run)
+
+    @property
+    def predictor(self) -> Any:
+        """Predictor of the last call, None before; the next calls use it with their own options.
+
+        A predictor that is set here is used as it is, with its options where a call gives no others.
+        """
+        return self._predictors.predictor
+
+    @predictor.setter
+    def predictor(self, value: BasePredictor | None) -> None:
+        self._predictors.assign(value)
 
     def embed(self, source: object = None, stream: bool = False, **kwargs: Any) -> list[Tensor] | Iterator[Tensor]:
         """One vector per image: mean outputs of the layers `embed=[...]`, by default of the last but one."""

@@ -5,10 +5,12 @@ What a task adds (`postprocess`) is in models/yolo/<task>/predict.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
+from inspect import GEN_CLOSED, getgeneratorstate
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import cv2
 import numpy as np
@@ -90,12 +92,23 @@ class BasePredictor:
     ) -> None:
         if isinstance(cfg, nn.Module):  # the form (model, args, callbacks) of this package
             cfg, overrides, model, args = None, None, cfg, overrides
-        self.args = IterableSimpleNamespace(**dict(args)) if args is not None else _merged(cfg, overrides)
+        functions = callbacks if callbacks is not None else _callbacks
+        self.configure(args if args is not None else _merged(cfg, overrides), functions)
+        if model is not None:
+            self.setup_model(model)
+
+    def configure(self, args: Settings, callbacks: CallbackTable | None = None) -> None:
+        """Start anew with other options: nothing of earlier runs is left, apart from attributes of a subclass.
+
+        Args:
+            args: all options, checked already; copied.
+            callbacks: functions by event, each called with this object.
+        """
+        self.args = IterableSimpleNamespace(**dict(args))
         self.args.task = self.task or self.args.task
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
-        functions = callbacks if callbacks is not None else _callbacks
-        self.callbacks = functions if isinstance(functions, Callbacks) else _table(functions)
+        self.callbacks = callbacks if isinstance(callbacks, Callbacks) else _table(callbacks)
         self.device = select_device(self.args.device)
         self.half = bool(self.args.half) and self.device.type != "cpu"
         if self.args.half and not self.half:
@@ -111,14 +124,14 @@ class BasePredictor:
         self.seen = 0
         self.speed: dict[str, float] = {}
         self.done_warmup = False
+        vars(self).pop("save_dir", None)  # the next folder follows from the new options
         self._made_dir = False
         self._source_batch = SourceBatch([], [], [], [])
         self._embeddings: list[Tensor] = []
         self._writer: PredictionWriter | None = None
         self._map_stems = FileStems()
         self._timers: dict[str, Profile] = {}
-        if model is not None:
-            self.setup_model(model)
+        self._run_in_progress: ReferenceType[Generator[Any, None, None]] | None = None
 
     # --------------------------------------------------------------------------------- what a task overrides
 
@@ -240,7 +253,15 @@ class BasePredictor:
             self.setup_model(model if model is not None else self.args.model)
         self._check_embed()
         self.setup_source(source if source is not None else self.args.source)
-        return self._run()
+        results = self._run()
+        self._run_in_progress = ref(results)
+        return results
+
+    @property
+    def busy(self) -> bool:
+        """Whether a generator of results is in use that has not reached its end."""
+        results = None if self._run_in_progress is None else self._run_in_progress()
+        return results is not None and getgeneratorstate(results) != GEN_CLOSED
 
     def setup_model(self, model: nn.Module | str | Path | None, verbose: bool = True) -> None:
         """Prepare a network for running.
@@ -273,7 +294,7 @@ class BasePredictor:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: options and results, without the copy of the network and open files."""
-        return {**vars(self), "model": None, "_writer": None, "_timers": {}}
+        return {**vars(self), "model": None, "_writer": None, "_timers": {}, "_run_in_progress": None}
 
     def add_callback(self, event: str, func: Callable[[Any], None]) -> None:
         """Call `func` with this object whenever `event` fires."""
@@ -285,7 +306,7 @@ class BasePredictor:
 
     # --------------------------------------------------------------------------------- the run
 
-    def _run(self) -> Iterator[Any]:
+    def _run(self) -> Generator[Any, None, None]:
         assert self.dataset is not None, "setup_source comes first"
         writes = not self.args.embed and any(self.args.get(key) for key in FILE_OPTIONS)
         if writes or self.args.visualize:
