@@ -80,7 +80,8 @@ def test_entry_points_exist(wheel: Wheel) -> None:
 
 
 def test_wheel_holds_all_code_and_all_model_files(wheel: Wheel) -> None:
-    sources = {f for f in (ROOT / "ultralytics").rglob("*") if f.suffix in (".py", ".yaml") or f.name == "py.typed"}
+    suffixes = (".py", ".yaml", ".jpg")
+    sources = {f for f in (ROOT / "ultralytics").rglob("*") if f.suffix in suffixes or f.name == "py.typed"}
     assert ROOT / "ultralytics/py.typed" in sources
     contents = {name for name in wheel.files if name.startswith("ultralytics/")}
     assert contents == {f.relative_to(ROOT).as_posix() for f in sources}
@@ -154,6 +155,7 @@ def test_zip_holds_source_sample_and_docs(zip_maker: ModuleType, monkeypatch: py
         "setup.py",
         "Makefile",
         "ultralytics/__init__.py",
+        "ultralytics/assets/bus.jpg",
         "ultralytics/cfg/default.yaml",
         "train/train.py",
         "train/训练说明.md",

@@ -130,16 +130,14 @@ class YOLO(ModelInterface):
         """Predict on images, videos, folders, arrays or tensors.
 
         Args:
-            source: images to predict on (see docs/reference); required here or as an option.
+            source: images to predict on (see docs/reference), here or as an option; by default two images of the
+                package, with a warning.
             stream: return a generator that yields one result at a time, for videos and large folders.
             predictor: a predictor class in place of the task's.
             kwargs: any key of default.yaml. They hold for this call only.
 
         Returns:
             A list of `Results`, or a generator of them.
-
-        Raises:
-            ValueError: there is no source.
         """
         warn_unused(kwargs, "predict", self.task)
         defaults = {"conf": PREDICT_CONF, "batch": 1, "save": False}

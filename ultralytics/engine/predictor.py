@@ -29,7 +29,7 @@ from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
 from ultralytics.engine.video_file import VideoFile
 from ultralytics.nn.inference.inference_model import get_inference_model
-from ultralytics.utils import LOGGER, IterableSimpleNamespace
+from ultralytics.utils import LOGGER, ROOT, IterableSimpleNamespace
 from ultralytics.utils.files import remove_empty_dir
 from ultralytics.utils.ops import Profile
 from ultralytics.utils.plotting import show_image
@@ -42,6 +42,7 @@ DEFAULT_CONF = 0.25
 MANY_RESULTS = 1000  # a list of more results than this uses so much memory that stream=True is recommended
 SHOW_IMAGE_MS, SHOW_FRAME_MS = 300, 1  # how long a window waits
 FILE_OPTIONS = ("save", "save_frames", "save_txt", "save_crop")
+ASSETS = ROOT / "assets"  # images for a call without a source
 STAGES = ("preprocess", "inference", "postprocess")
 
 
@@ -211,7 +212,11 @@ class BasePredictor:
         """Show the image drawn last in the window `p`."""
         if self.plotted_img is not None:
             is_image = self.dataset is None or self.dataset.mode == "image"
-            show_image(self.plotted_img, p, SHOW_IMAGE_MS if is_image else SHOW_FRAME_MS)
+            try:
+                show_image(self.plotted_img, p, SHOW_IMAGE_MS if is_image else SHOW_FRAME_MS)
+            except RuntimeError as e:  # no display: the results are no less useful
+                self.args.show = False
+                LOGGER.warning(f"show=True has no effect. {e}")
 
     # --------------------------------------------------------------------------------- public
 
@@ -285,11 +290,10 @@ class BasePredictor:
         self.done_warmup = False
 
     def setup_source(self, source: object) -> None:
-        """Open a source; see `data.sources.load_source`."""
+        """Open a source; see `data.sources.load_source`. None stands for the two images of the package."""
         if source is None:
-            raise ValueError(
-                "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
-            )
+            source = ASSETS
+            LOGGER.warning(f"predict has no source; using the images in {ASSETS}. Give one, such as source=photo.jpg")
         self.dataset = load_source(source, self.args.vid_stride, self.args.batch, bool(self.args.stream_buffer))
 
     def __getstate__(self) -> dict[str, Any]:
