@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from ultralytics.version import __version__
+from ultralytics.version import __build__, __version__
 
 if TYPE_CHECKING:
     from ultralytics.engine.model import YOLO
     from ultralytics.nn.registry import register
     from ultralytics.utils.settings import settings
 
-__all__ = ["YOLO", "__version__", "register", "settings"]
+__all__ = ["YOLO", "__build__", "__version__", "register", "settings"]
 
 _MODULES = {
     "YOLO": "ultralytics.engine.model",

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ultralytics.utils import ROOT
-from ultralytics.version import __version__
+from ultralytics.version import FULL_VERSION
 
 _PACKAGES = ("numpy", "torch", "torchvision", "opencv-python", "pillow", "matplotlib", "pyyaml", "tqdm", "einops")
 # distributions that provide the same module under another name
@@ -17,7 +17,7 @@ _ALTERNATIVES = {"opencv-python": ("opencv-python-headless", "opencv-contrib-pyt
 
 def running_copy() -> str:
     """One line: version and folder of the running package."""
-    return f"ultralytics {__version__} from {ROOT}"
+    return f"ultralytics {FULL_VERSION} from {ROOT}"
 
 
 def copy_warning(folder: str | Path | None = None) -> str:
@@ -40,7 +40,7 @@ def system_report() -> str:
         *_devices(),
     ]
     installed = _version("ultralytics")
-    if installed != __version__:
+    if installed != FULL_VERSION:
         status = f"version {installed} of ultralytics, not this copy" if installed else "no package ultralytics"
         lines.append(f"note: pip has installed {status}")
     if warning := copy_warning():
