@@ -403,12 +403,6 @@ class TestOfficialForm:
         with pytest.raises(ValueError, match="no network"):
             run(blank())
 
-    def test_without_a_source_the_images_of_the_package_are_used(self, caplog):
-        run = Predictor(overrides={"device": "cpu", "verbose": False, "save": False})
-        results = run(model=Net())
-        assert [result.orig_shape for result in results] == [(1080, 810), (720, 1280)]
-        assert "predict has no source; using the images in " in caplog.text
-
     def test_source_and_callbacks(self, predict):
         run = predict(source=[blank()] * 3, batch=2)
         batches = []
@@ -475,3 +469,10 @@ def test_show_without_a_display_goes_on(predict, monkeypatch, caplog):
     monkeypatch.setattr("sys.platform", "linux")
     assert len(predict(show=True)([blank(), blank()])) == 2
     assert caplog.text.count("show=True has no effect. Images cannot be shown: there is no display.") == 1
+
+
+def test_without_a_source_the_images_of_the_package_are_used(caplog):
+    run = Predictor(overrides={"device": "cpu", "verbose": False, "save": False})
+    results = run(model=Net())
+    assert [result.orig_shape for result in results] == [(1080, 810), (720, 1280)]
+    assert "predict has no source; using the images in " in caplog.text

@@ -25,6 +25,7 @@ from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.feature_maps import save_feature_maps
 from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.networks import as_network
+from ultralytics.engine.overrides import PREDICTOR, warn_ignored
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
 from ultralytics.engine.video_file import VideoFile
@@ -93,6 +94,7 @@ class BasePredictor:
     ) -> None:
         if isinstance(cfg, nn.Module):  # the form (model, args, callbacks) of this package
             cfg, overrides, model, args = None, None, cfg, overrides
+        warn_ignored(type(self), PREDICTOR)
         functions = callbacks if callbacks is not None else _callbacks
         self.configure(args if args is not None else _merged(cfg, overrides), functions)
         if model is not None:
