@@ -269,3 +269,9 @@ def test_a_full_disk_is_noticed_while_a_video_is_written(tmp_path, monkeypatch):
         video.write(frame)
     video.close()
     assert cv2.VideoCapture(str(video.file)).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+
+def test_names_of_images_are_unique_in_their_folder(tmp_path):
+    validator = DetectionValidator(save_dir=tmp_path, args={"mode": "val"})
+    files = [("x/a.jpg", ""), ("y/a.jpg", ""), ("x/a.jpg", ""), ("z/a.jpg", "cats"), ("z/a.png", "cats")]
+    assert [validator.stem(*file) for file in files] == ["a", "a_2", "a", "a", "a_2"]

@@ -31,7 +31,7 @@ from ultralytics.engine.results import Results
 from ultralytics.engine.video_file import VideoFile
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, ROOT, IterableSimpleNamespace
-from ultralytics.utils.files import remove_empty_dir
+from ultralytics.utils.files import missing_parents, remove_empty_dirs
 from ultralytics.utils.ops import Profile
 from ultralytics.utils.plotting import show_image
 from ultralytics.utils.torch_utils import images_to_device, max_stride, select_device
@@ -128,7 +128,7 @@ class BasePredictor:
         self.speed: dict[str, float] = {}
         self.done_warmup = False
         vars(self).pop("save_dir", None)  # the next folder follows from the new options
-        self._made_dir = False
+        self._made_dirs: list[Path] = []  # the run's folder, and those above it that did not exist
         self._source_batch = SourceBatch([], [], [], [])
         self._embeddings: list[Tensor] = []
         self._writer: PredictionWriter | None = None
@@ -341,8 +341,8 @@ class BasePredictor:
         finally:
             if self._writer is not None:
                 self._writer.release()
-            if self._made_dir and not self.args.exist_ok and remove_empty_dir(self.save_dir):
-                self._made_dir = False
+            if not self.args.exist_ok and remove_empty_dirs(self._made_dirs):
+                self._made_dirs = []
         self.speed = {stage: timer.t / max(self.seen, 1) * 1e3 for stage, timer in self._timers.items()}
         self.run_callbacks("on_predict_end")
         if self.args.verbose and self.seen:
@@ -360,8 +360,10 @@ class BasePredictor:
 
     def _make_save_dir(self) -> None:
         """Make the run's folder under a name that no other process has taken; later runs of this object use it too."""
-        if not self._made_dir:
-            self.save_dir, self._made_dir = make_save_dir(self.args), True
+        if not self._made_dirs:
+            parents = missing_parents(get_save_dir(self.args))
+            self.save_dir = make_save_dir(self.args)
+            self._made_dirs = [self.save_dir, *parents]
 
     def _predict(self, batch: SourceBatch) -> Tensor:
         """Set `results`, or the embeddings, of one batch; returns the network's input."""

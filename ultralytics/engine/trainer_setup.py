@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ultralytics.cfg import check_imgsz, get_cfg, make_save_dir
+from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.engine import optimizer as optimizers
 from ultralytics.engine import resume
 from ultralytics.engine.callbacks import Callback
@@ -24,6 +24,7 @@ from ultralytics.engine.stopping import TimeBudget
 from ultralytics.engine.trainer_interface import TrainerInterface
 from ultralytics.nn.checkpoint import Checkpoint, load_network
 from ultralytics.utils import LOGGER, dist
+from ultralytics.utils.files import missing_parents
 from ultralytics.utils.torch_utils import ModelEMA, describe_device, init_seeds, keep_freed_memory, max_stride
 
 PLOTTED_BATCHES = 3  # train_batch*.jpg at the start, and again when the mosaic closes
@@ -82,11 +83,13 @@ class TrainerSetup(TrainerInterface):
     def _open_run_dir(self) -> RunDir:
         history = self.resumed.content["train_results"] if self.resumed else None
         folder = resume.run_folder(self.resumed) if self.resumed else None
+        parents: list[Path] = []
         if folder is None:
+            parents = missing_parents(get_save_dir(self.args))
             folder = dist.on_main_process(lambda: make_save_dir(self.args))
             if self.resumed:
                 LOGGER.info(f"{self.resumed.path} is not in the folder of its run, which continues in {folder}")
-        record = RunDir(folder, history)
+        record = RunDir(folder, history, parents)
         self.save_dir, self.wdir = record.save_dir, record.weights
         self.last, self.best, self.csv = record.last, record.best, record.csv
         self.args.name, self.args.save_dir = record.save_dir.name, str(record.save_dir)

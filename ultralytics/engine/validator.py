@@ -114,7 +114,7 @@ class BaseValidator:
         self.jdict: list[dict[str, Any]] = []
         self.plots: dict[Path, object] = {}
         self.seen = self.batch_i = 0
-        self._stems, self._stem_of_file = FileStems(), dict[str, str]()
+        self._stems, self._stem_of_file = dict[str, FileStems](), dict[str, str]()
 
     # ----------------------------------------------------------------------------------- what a task provides
 
@@ -195,10 +195,10 @@ class BaseValidator:
         """Fire `event`."""
         self.callbacks.run(event, self)
 
-    def stem(self, file: str) -> str:
-        """Name, without suffix, of the files that this run writes for an image; unique for images of equal names."""
+    def stem(self, file: str, folder: str = "") -> str:
+        """Name, without suffix, of what this run writes for an image; unique among the images written to `folder`."""
         if file not in self._stem_of_file:
-            self._stem_of_file[file] = self._stems.stem(file, None)
+            self._stem_of_file[file] = self._stems.setdefault(folder, FileStems()).stem(file, None)
         return self._stem_of_file[file]
 
     def on_plot(self, name: Path, data: object = None) -> None:

@@ -165,13 +165,19 @@ def make_numbered_dir(path: str | Path, exist_ok: bool = False) -> Path:
             return candidate
 
 
-def remove_empty_dir(path: str | Path) -> bool:
-    """Remove a folder if nothing is in it; returns whether it was removed."""
-    try:
-        Path(path).rmdir()
-    except OSError:  # it holds files, or is gone
-        return False
-    return True
+def missing_parents(path: Path) -> list[Path]:
+    """The folders above `path` that do not exist, innermost first: what making it will make as well."""
+    return [folder for folder in path.parents if not folder.exists()]
+
+
+def remove_empty_dirs(folders: Sequence[Path]) -> bool:
+    """Remove folders, innermost first, up to the first that holds something; returns whether any was removed."""
+    for number, folder in enumerate(folders):
+        try:
+            folder.rmdir()
+        except OSError:  # it holds files, or is gone
+            return number > 0
+    return bool(folders)
 
 
 def _exists(path: Path) -> bool:

@@ -262,7 +262,6 @@ def test_layouts_of_older_versions_are_read(prefix, network, as_class, tmp_path)
 @pytest.mark.parametrize(
     ("dotted", "message"),
     [
-        ("ultralytics.yolo.nn.tasks.PoseModel", "pose estimation"),
         ("ultralytics.nn.tasks.RTDETRDetectionModel", "RT-DETR"),
         ("models.yolo.DetectionModel", "YOLOv5"),
         ("somewhere.Net", "somewhere.Net; this version reads DetectionModel"),

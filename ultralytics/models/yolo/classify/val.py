@@ -27,6 +27,7 @@ from ultralytics.models.yolo.classify.data import (
 from ultralytics.tasks import get_task
 from ultralytics.utils import LOGGER
 from ultralytics.utils.metrics import ConfusionMatrix
+from ultralytics.utils.printable import printable
 from ultralytics.utils.task_metrics import ClassifyMetrics
 
 # plotting imports matplotlib, which takes longer than all the rest; it is imported where a figure is drawn
@@ -153,13 +154,13 @@ class ClassificationValidator(BaseValidator):
             if self.args.save_json:
                 self.pred_to_json(probabilities, str(file))
             if self.args.save_txt:
-                path = self.save_dir / "labels" / file.parent.name / f"{file.stem}.txt"
+                path = self.save_dir / "labels" / file.parent.name / f"{self.stem(str(file), file.parent.name)}.txt"
                 write_label_file(path, label_lines([Probs(probabilities)], self.names))
 
     def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """Append the most probable class of an image, from probabilities (nc,), to `jdict`."""
         file, c = Path(filename), int(predn.argmax())
-        image = f"{file.parent.name}/{file.name}"
+        image = printable(f"{file.parent.name}/{file.name}")
         self.jdict.append({"image": image, "class": c, "name": self.names[c], "score": round(float(predn[c]), 5)})
 
     # ----------------------------------------------------------------------------------- plots

@@ -14,7 +14,7 @@ from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.models.yolo.detect.val import ImageLabels
 from ultralytics.models.yolo.obb import dota
 from ultralytics.tasks import get_task
-from ultralytics.utils import LOGGER, coco
+from ultralytics.utils import LOGGER
 from ultralytics.utils.boxes import scale_boxes
 from ultralytics.utils.image_grid import BoxFormat
 from ultralytics.utils.rotated_boxes import batch_probiou, regularize_rboxes, xywhr2xyxyxyxy
@@ -59,7 +59,7 @@ class OBBValidator(DetectionValidator):
 
     def pred_to_json(self, predn: Tensor, filename: str) -> None:
         """Append the predictions (n, 7) of one image to `jdict`: xywhr as `rbox` and the corners as `poly`, pixels."""
-        image_id = coco.image_id(filename)
+        image_id = self._truth.image_id(filename)
         boxes = regularize_rboxes(predn[:, _XYWHR])
         polygons = xywhr2xyxyxyxy(boxes).flatten(1)
         for box, polygon, row in zip(boxes.tolist(), polygons.tolist(), predn.tolist(), strict=True):
