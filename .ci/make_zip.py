@@ -30,9 +30,9 @@ def main() -> None:
 def archive_name() -> str:
     """`ultralytics-8.3.0-addmodules.1`: the version without the plus sign, which some unpackers change."""
     text = (ROOT / "ultralytics/version.py").read_text(encoding="utf-8")
-    match = re.search(r'^__version__ = "(.+)"', text, re.M)
+    match = re.search(r'^FULL_VERSION = "(.+)"', text, re.M)
     if not match:
-        raise RuntimeError("ultralytics/version.py has no line `__version__ = ...`")
+        raise RuntimeError("ultralytics/version.py has no line `FULL_VERSION = ...`")
     return f"ultralytics-{match[1].replace('+', '-')}"
 
 

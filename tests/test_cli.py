@@ -20,6 +20,7 @@ from ultralytics.nn import registry
 from ultralytics.utils import LOGGER
 from ultralytics.utils.files import yaml_load, yaml_save
 from ultralytics.utils.settings import settings
+from ultralytics.version import FULL_VERSION
 
 
 class FakeYOLO:
@@ -310,7 +311,7 @@ def test_checks(cwd, capsys):
     (cwd / "ultralytics" / "__init__.py").touch()
     assert yolo("checks") == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"ultralytics {ultralytics.__version__} from {Path(ultralytics.__file__).parent}\n")
+    assert out.startswith(f"ultralytics {FULL_VERSION} from {Path(ultralytics.__file__).parent}\n")
     assert f"the package in {cwd.resolve() / 'ultralytics'} is not the running one" in out
     for name in ("Python 3", "torch ", "numpy ", "opencv-python "):
         assert name in out

@@ -52,7 +52,9 @@ def test_import_reads_and_writes_no_data_files(tmp_path):
 
 
 def test_names():
-    assert ultralytics.__version__ == "8.3.0+addmodules.1"
+    assert (ultralytics.__version__, ultralytics.__build__) == ("8.3.0", "addmodules.1")
+    parts = ultralytics.__version__.split(".")
+    assert [int(part) for part in parts] == [8, 3, 0]
     assert set(ultralytics.__all__) <= set(dir(ultralytics))
     assert ultralytics.settings["weights_dir"]
     from ultralytics.nn.registry import register

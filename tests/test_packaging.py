@@ -24,7 +24,7 @@ import yaml
 from packaging.requirements import Requirement
 from project import ROOT, TINY, run
 
-import ultralytics
+from ultralytics.version import FULL_VERSION
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def zip_maker() -> ModuleType:
 
 def test_metadata(wheel: Wheel) -> None:
     assert wheel.metadata["Name"] == "ultralytics"
-    assert wheel.metadata["Version"] == ultralytics.__version__ == "8.3.0+addmodules.1"
+    assert wheel.metadata["Version"] == FULL_VERSION == "8.3.0+addmodules.1"
     assert wheel.metadata["Requires-Python"] == ">=3.10"
     assert wheel.metadata["License-Expression"] == "AGPL-3.0-or-later"
     assert wheel.metadata["Description-Content-Type"] == "text/markdown"
@@ -80,7 +80,8 @@ def test_entry_points_exist(wheel: Wheel) -> None:
 
 
 def test_wheel_holds_all_code_and_all_model_files(wheel: Wheel) -> None:
-    sources = {f for f in (ROOT / "ultralytics").rglob("*") if f.suffix in (".py", ".yaml") or f.name == "py.typed"}
+    suffixes = (".py", ".yaml", ".jpg")
+    sources = {f for f in (ROOT / "ultralytics").rglob("*") if f.suffix in suffixes or f.name == "py.typed"}
     assert ROOT / "ultralytics/py.typed" in sources
     contents = {name for name in wheel.files if name.startswith("ultralytics/")}
     assert contents == {f.relative_to(ROOT).as_posix() for f in sources}
@@ -130,7 +131,7 @@ def test_citation_file_has_the_required_fields() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
     assert citation["cff-version"] == "1.2.0"
-    assert citation["version"] == ultralytics.__version__
+    assert citation["version"] == FULL_VERSION
     for reference in citation["references"]:
         assert {"type", "title", "authors"} <= reference.keys()
         assert all({"family-names", "given-names"} <= author.keys() for author in reference["authors"])
@@ -154,6 +155,7 @@ def test_zip_holds_source_sample_and_docs(zip_maker: ModuleType, monkeypatch: py
         "setup.py",
         "Makefile",
         "ultralytics/__init__.py",
+        "ultralytics/assets/bus.jpg",
         "ultralytics/cfg/default.yaml",
         "train/train.py",
         "train/训练说明.md",
@@ -197,11 +199,11 @@ def test_zip_installs_and_trains_in_a_path_with_spaces_and_chinese(
     run(install, project, env)
     text = run([python, project / "train" / "train.py", *TINY], home, env)
     installed = site_packages(python) / "ultralytics"
-    first = f"ultralytics {ultralytics.__version__} from {installed} (same as the tree beside this script)"
+    first = f"ultralytics {FULL_VERSION} from {installed} (same as the tree beside this script)"
     assert text.splitlines()[0] == first
     assert (project / "runs" / "detect" / "train" / "weights" / "best.pt").is_file()
     version = run([python.parent / "yolo", "version"], home, env).strip()
-    assert version == ultralytics.__version__
+    assert version == FULL_VERSION
 
     # an edit of the tree that was not installed is reported; a deleted module is gone after the next install
     extra = project / "ultralytics" / "nn" / "extra.py"

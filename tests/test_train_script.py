@@ -120,9 +120,9 @@ def test_classes_of_the_classification_sample_are_the_digits() -> None:
     assert [len(data[split] or []) for split in ("train", "val", "test")] == [800, 200, 0]
 
 
-def fake_tree(folder: Path, version: str = "8.3.0+addmodules.1", body: str = "x = 1\n") -> Path:
+def fake_tree(folder: Path, build: str = "addmodules.1", body: str = "x = 1\n") -> Path:
     (folder / "ultralytics" / "nn").mkdir(parents=True)
-    (folder / "ultralytics" / "__init__.py").write_text(f'__version__ = "{version}"\n')
+    (folder / "ultralytics" / "__init__.py").write_text(f'__version__, __build__ = "8.3.0", "{build}"\n')
     (folder / "ultralytics" / "nn" / "block.py").write_text(body)
     return folder
 
@@ -174,7 +174,7 @@ def test_ctrl_c_ends_without_a_traceback(script: ModuleType, monkeypatch: pytest
 
 @pytest.mark.parametrize(("site", "message"), [("official", "not this project's package"), ("empty", "not installed")])
 def test_wrong_or_missing_package(tmp_path: Path, site: str, message: str) -> None:
-    fake_tree(tmp_path / "official", version="8.3.0")
+    fake_tree(tmp_path / "official", build="")
     (tmp_path / "empty").mkdir()
     env = {**python_path(tmp_path / "bin"), "PYTHONPATH": str(tmp_path / site)}
     # -S ignores the packages installed for this interpreter

@@ -164,8 +164,9 @@ def which_copy() -> str:
             raise
         sys.exit(f"The package is not installed for {sys.executable}: {REINSTALL}.")
     folder = Path(ultralytics.__file__).resolve().parent
-    line = f"ultralytics {ultralytics.__version__} from {folder}"
-    if "+addmodules" not in ultralytics.__version__:
+    build = getattr(ultralytics, "__build__", "")
+    line = f"ultralytics {ultralytics.__version__}{'+' if build else ''}{build} from {folder}"
+    if not build.startswith("addmodules"):
         sys.exit(f"{line}\nThis is not this project's package: {REINSTALL}, which replaces it.")
     tree = PROJECT / "ultralytics"
     if not tree.is_dir() or tree.samefile(folder):

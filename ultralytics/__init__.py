@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from ultralytics.version import __version__
+from ultralytics.version import __build__, __version__
 
 if TYPE_CHECKING:
     from ultralytics.engine.model import YOLO
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ultralytics.utils.settings import settings
     from ultralytics.utils.system_checks import check_yolo as checks
 
-__all__ = ["ASSETS", "YOLO", "__version__", "checks", "download", "register", "settings"]
+__all__ = ["ASSETS", "YOLO", "__build__", "__version__", "checks", "download", "register", "settings"]
 
 _NAMES = {
     "ASSETS": "ultralytics.utils:ASSETS",

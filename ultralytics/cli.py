@@ -36,7 +36,7 @@ from ultralytics.utils import ROOT
 from ultralytics.utils.checks import system_report
 from ultralytics.utils.printable import printable
 from ultralytics.utils.settings import DEFAULTS, settings
-from ultralytics.version import __version__
+from ultralytics.version import FULL_VERSION
 
 EXAMPLES = """\
   yolo detect train model=yolo11n.yaml data=coco128.yaml epochs=3 imgsz=320
@@ -211,7 +211,7 @@ def _help(words: list[str]) -> None:
 
 
 def _version(_words: list[str]) -> None:
-    print(__version__)
+    print(FULL_VERSION)
 
 
 def _cfg(_words: list[str]) -> None:

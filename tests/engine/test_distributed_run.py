@@ -42,7 +42,7 @@ trainer.preprocess_batch = lambda batch: images.extend(batch["im_file"]) or seen
 trainer.train()
 weights = b"".join(p.detach().numpy().tobytes() for p in unwrap(trainer.model).parameters())
 facts = {
-    "save_dir": str(trainer.save_dir), "events": events, "images": images, "epoch": trainer.epoch,
+    "save_dir": str(trainer.save_dir), "events": events, "images": images, "epoch": trainer.epochs_done,
     "weights": hashlib.sha256(weights).hexdigest(), "validator": trainer.validator is not None,
     "csv": trainer.csv.exists(), "scales": sorted(set(scales)),
 }

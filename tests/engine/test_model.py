@@ -185,7 +185,6 @@ def test_weights_folder_and_missing_suffix(trained, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda y: y.predict(), "needs a source"),
         (lambda y: y.predict("x.jpg", confidence=0.5), "confidence"),
         (lambda y: y.predict("missing.jpg"), "missing.jpg"),
         (lambda y: y.val(data=None), "needs data"),

@@ -398,12 +398,10 @@ class TestOfficialForm:
         run(blank())
         assert events == [run]
 
-    def test_missing_network_and_source(self):
+    def test_missing_network(self):
         run = Predictor(overrides={"device": "cpu", "verbose": False})
         with pytest.raises(ValueError, match="no network"):
             run(blank())
-        with pytest.raises(ValueError, match="needs a source"):
-            run(model=Net())
 
     def test_source_and_callbacks(self, predict):
         run = predict(source=[blank()] * 3, batch=2)
@@ -463,3 +461,18 @@ def test_show_in_a_window(predict, monkeypatch, tmp_path):
     video = write_video(tmp_path / "v.avi", 1)
     predict(show=True)(video)
     assert shown == [(str(video), (48, 64, 3)), 1]
+
+
+def test_show_without_a_display_goes_on(predict, monkeypatch, caplog):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert len(predict(show=True)([blank(), blank()])) == 2
+    assert caplog.text.count("show=True has no effect. Images cannot be shown: there is no display.") == 1
+
+
+def test_without_a_source_the_images_of_the_package_are_used(caplog):
+    run = Predictor(overrides={"device": "cpu", "verbose": False, "save": False})
+    results = run(model=Net())
+    assert [result.orig_shape for result in results] == [(1080, 810), (720, 1280)]
+    assert "predict has no source; using the images in " in caplog.text

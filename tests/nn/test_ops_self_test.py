@@ -132,7 +132,7 @@ def test_another_version_is_tested_again(verdicts, fake, monkeypatch):
     kernel = _Counted()
     fake(kernel)
     _ask()
-    monkeypatch.setattr(self_test, "__version__", "9")
+    monkeypatch.setattr(self_test, "FULL_VERSION", "9")
     self_test.environment.cache_clear()
     self_test.key_of.cache_clear()
     assert _ask() == ""
@@ -145,7 +145,7 @@ def test_the_key_names_all_that_decides_which_code_runs(monkeypatch, verdicts):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     key = json.loads(self_test.key_of("fake", torch.float16, torch.device("cuda", 0), True))
     assert key[:2] == ["test GPU", "9.0"] and key[3] == torch.__version__
-    assert key[5:] == [self_test.__version__, "fake", "float16", "deterministic"]
+    assert key[5:] == [self_test.FULL_VERSION, "fake", "float16", "deterministic"]
     assert "CUDA" in key[2] or "NVRM" in key[2]
 
 

@@ -23,7 +23,7 @@ from ultralytics.engine.protocols import Settings
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.printable import printable_values
 from ultralytics.utils.torch_utils import unwrap
-from ultralytics.version import __version__
+from ultralytics.version import FULL_VERSION
 
 FILE_NAME = "metrics.json"
 SCHEMA_VERSION = 1
@@ -171,7 +171,7 @@ def read_metrics(path: str | Path) -> MetricsFile:
         raise MetricsFileError(f"{file}: keys of a metrics file are missing; run the training or validation again")
     if version > SCHEMA_VERSION:
         raise MetricsFileError(
-            f"{file}: schema version {version} is newer than {SCHEMA_VERSION}, which ultralytics {__version__} reads; "
+            f"{file}: schema version {version} is newer than {SCHEMA_VERSION}, which ultralytics {FULL_VERSION} reads; "
             "update the package"
         )
     return cast(MetricsFile, content)
@@ -180,7 +180,7 @@ def read_metrics(path: str | Path) -> MetricsFile:
 def versions() -> dict[str, str]:
     """Versions that a result may depend on."""
     return {
-        "ultralytics": __version__,
+        "ultralytics": FULL_VERSION,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

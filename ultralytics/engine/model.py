@@ -7,11 +7,13 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ultralytics.cfg import OptionError, get_cfg, load_cfg_file, warn_unused
 from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.engine.model_interface import ModelInterface
+from ultralytics.engine.predictor import BasePredictor
+from ultralytics.engine.predictor_reuse import PredictorSlot
 from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint import find_checkpoint, load_checkpoint, load_network, save_checkpoint
 from ultralytics.nn.checkpoint.find import with_suffix
@@ -20,15 +22,14 @@ from ultralytics.nn.transfer import TransferReport
 from ultralytics.nn.transfer.pending_weights import PendingWeights
 from ultralytics.tasks import get_task
 from ultralytics.utils import LOGGER
-from ultralytics.utils.torch_utils import DeviceLike, select_device
 
 KEPT_ARGS = ("imgsz", "data", "task", "single_cls")  # settings of a checkpoint's training that later calls start from
 PREDICT_CONF = 0.25
 MAX_NAMES = 5  # class names in a message
 
 
-class YOLO:
-    """A network and everything that can be done with it.
+class YOLO(ModelInterface):
+    """A network and everything that can be done with it. It is a `torch.nn.Module` too, see `ModelInterface`.
 
     Args:
         model: a model file (`yolo11n.yaml`), a checkpoint (`best.pt`, `best.safetensors`), or the name of a model
@@ -43,24 +44,22 @@ class YOLO:
     Attributes:
         model: the network, a `torch.nn.Module`.
         overrides: settings that every call starts from.
-        ckpt: contents of the checkpoint besides the network, None for a new network.
-        trainer, predictor, metrics: of the last call, None before.
+        ckpt: contents of the checkpoint, the network as "model"; None for a new network.
+        trainer, metrics: of the last call, None before.
         transfer_report: report of the last `load` (nn/transfer/report.py), None before.
     """
 
     def __init__(self, model: str | Path = "yolo11n.yaml", task: str | None = None, verbose: bool = False) -> None:
+        super().__init__()
         self.callbacks = Callbacks()
-        self.model: BaseModel
-        self.predictor: Any = None
         self.trainer: Any = None
         self.metrics: Any = None
         self.transfer_report: TransferReport | None = None
-        self.ckpt: dict[str, Any] | None = None
         self.ckpt_path: str | None = None
-        self.overrides: dict[str, Any] = {}
         self._pending = PendingWeights()
-        self._has_weights = False  # False while the weights are the random ones of a model file
+        self._predictors = PredictorSlot()
         name = str(model) if Path(model).is_file() else str(model).strip()
+        self.model_name = name
         if Path(name).suffix.lower() in (".yaml", ".yml"):
             self._build_network(name, task, verbose)
         else:
@@ -72,21 +71,29 @@ class YOLO:
 
     # ---- train, validate, predict
 
-    def train(self, trainer: type | None = None, **kwargs: Any) -> Any:
+    # the argument of `Module.train` is called mode; it is among the options
+    def train(self, trainer: type | bool | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Train on `data=...`; afterwards this object holds the best weights.
 
+        With True or False it is the method of `torch.nn.Module`: it sets training or evaluation mode, and trains
+        nothing. `eval()` is `train(False)`.
+
         Args:
-            trainer: a trainer class in place of the task's.
+            trainer: a trainer class in place of the task's; or the mode, which may also be given as `mode=`.
             kwargs: any key of default.yaml; `resume=True` continues an interrupted run.
 
         Returns:
-            Metrics of the best weights on the validation images (`DetMetrics`).
+            Metrics of the best weights on the validation images (`DetMetrics`); with a mode, this object.
         """
+        if isinstance(trainer, bool):
+            return super().train(trainer)
+        if isinstance(kwargs.get("mode"), bool):
+            return super().train(kwargs["mode"])
         warn_unused(kwargs, "train", self.task)
         args = self._train_args(kwargs)
         # read before the run's folder is made: the file may be missing or damaged
         weights = self._pretrained_weights(args)
-        self.trainer = (trainer or get_task(self.task).load("trainer"))(overrides=args, _callbacks=self.callbacks)
+        self.trainer = (trainer or self._task_class("trainer"))(overrides=args, _callbacks=self.callbacks)
         if not args.get("resume"):
             try:
                 self.trainer.model = self._network_for_training(args, weights)
@@ -114,7 +121,7 @@ class YOLO:
         """
         warn_unused(kwargs, "val", self.task)
         args = {"imgsz": get_task(self.task).imgsz, **self.overrides, "rect": True} | kwargs | {"mode": "val"}
-        run = (validator or get_task(self.task).load("validator"))(args=args, _callbacks=self.callbacks)
+        run = (validator or self._task_class("validator"))(args=args, _callbacks=self.callbacks)
         run(model=self.model)
         self.metrics = run.metrics
         return self.metrics
@@ -123,29 +130,37 @@ class YOLO:
         """Predict on images, videos, folders, arrays or tensors.
 
         Args:
-            source: images to predict on (see docs/reference); required here or as an option.
+            source: images to predict on (see docs/reference), here or as an option; by default two images of the
+                package, with a warning.
             stream: return a generator that yields one result at a time, for videos and large folders.
             predictor: a predictor class in place of the task's.
             kwargs: any key of default.yaml. They hold for this call only.
 
         Returns:
             A list of `Results`, or a generator of them.
-
-        Raises:
-            ValueError: there is no source.
         """
         warn_unused(kwargs, "predict", self.task)
         defaults = {"conf": PREDICT_CONF, "batch": 1, "save": False}
         base = {"imgsz": get_task(self.task).imgsz, **self.overrides}
-        args = get_cfg(base | defaults | kwargs | {"mode": "predict"})
-        source = source if source is not None else args.source
-        if source is None:
-            raise ValueError(
-                "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
-            )
-        predictor = predictor or get_task(self.task).load("predictor")
-        self.predictor = predictor(overrides=dict(args), _callbacks=self.callbacks)
-        return self.predictor(source, model=self.model, stream=stream)
+        options = base | defaults | kwargs | {"mode": "predict"}
+        take = self._predictors.new if predictor else self._predictors.take
+        run = take(predictor or self._task_class("predictor"), options, self.callbacks)
+        try:
+            return run(source, model=self.model, stream=stream)
+        finally:
+            self._predictors.release(run)
+
+    @property
+    def predictor(self) -> Any:
+        """Predictor of the last call, None before; the next calls use it with their own options.
+
+        A predictor that is set here is used as it is, with its options where a call gives no others.
+        """
+        return self._predictors.predictor
+
+    @predictor.setter
+    def predictor(self, value: BasePredictor | None) -> None:
+        self._predictors.assign(value)
 
     def embed(self, source: object = None, stream: bool = False, **kwargs: Any) -> list[Tensor] | Iterator[Tensor]:
         """One vector per image: mean outputs of the layers `embed=[...]`, by default of the last but one."""
@@ -204,34 +219,12 @@ class YOLO:
         """Alias of `transfer_report`, kept for one release."""
         return self.transfer_report
 
-    @property
-    def task(self) -> str:
-        """The task of the network, a name of ultralytics.tasks."""
-        return self.model.task
-
-    @property
-    def names(self) -> dict[int, str]:
-        """Class names by number."""
-        return self.model.names
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the weights."""
-        return next(self.model.parameters()).device
-
-    def to(self, device: DeviceLike) -> YOLO:
-        """Move the network; later calls run there unless they name another device."""
-        target = select_device(device)
-        self.model.to(target)
-        self.overrides["device"] = str(target)
-        return self
-
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled or copied: the network and its settings, without the processes and files of a training."""
         return {**vars(self), "trainer": None}
 
     def __repr__(self) -> str:
-        return f"YOLO({self.overrides['model']!r}, task={self.task!r}, classes={len(self.names)})"
+        return f"{type(self).__name__}({self.overrides['model']!r}, task={self.task!r}, classes={len(self.names)})"
 
     # ---- callbacks
 
@@ -251,15 +244,15 @@ class YOLO:
 
     def _build_network(self, name: str, task: str | None, verbose: bool) -> None:
         row = get_task(task or guess_model_task(yaml_model_load(name)))
-        self.overrides = {"model": name, "task": row.name}
-        self.model = row.load("model")(name, verbose=verbose)
+        self.overrides, self.cfg = {"model": name, "task": row.name}, name
+        self.model = self.task_map[row.name]["model"](name, verbose=verbose)
         self._set_up(row.name)
 
     def _load_checkpoint(self, name: str) -> None:
         path = find_checkpoint(name)
         checkpoint = load_checkpoint(path)
         self.model = checkpoint.network
-        self.ckpt, self.ckpt_path = checkpoint.content, str(path)
+        self.ckpt, self.ckpt_path = {**checkpoint.content, "model": self.model}, str(path)
         kept = _usable_args(checkpoint.train_args, path, KEPT_ARGS)
         task = get_task(kept.get("task") or guess_model_task(self.model), str(path)).name
         kept |= _usable_args(checkpoint.train_args, path, get_task(task).kept_options)
@@ -324,3 +317,6 @@ def _usable_args(train_args: dict[str, Any], path: Path, keys: Sequence[str]) ->
 def _enumerate(names: list[str]) -> str:
     more = f" and {len(names) - MAX_NAMES} more classes" if len(names) > MAX_NAMES else ""
     return ", ".join(names[:MAX_NAMES]) + more
+
+
+Model = YOLO  # 8.3.0's name of the base of its model families

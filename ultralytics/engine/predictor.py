@@ -5,10 +5,12 @@ What a task adds (`postprocess`) is in models/yolo/<task>/predict.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
+from inspect import GEN_CLOSED, getgeneratorstate
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import cv2
 import numpy as np
@@ -22,12 +24,13 @@ from ultralytics.engine.callbacks import Callbacks
 from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.feature_maps import save_feature_maps
 from ultralytics.engine.file_stems import FileStems, numbered_stem
+from ultralytics.engine.networks import as_network
+from ultralytics.engine.overrides import PREDICTOR, warn_ignored
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
 from ultralytics.engine.video_file import VideoFile
-from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
-from ultralytics.utils import LOGGER, IterableSimpleNamespace
+from ultralytics.utils import LOGGER, ROOT, IterableSimpleNamespace
 from ultralytics.utils.files import missing_parents, remove_empty_dirs
 from ultralytics.utils.ops import Profile
 from ultralytics.utils.plotting import show_image
@@ -40,6 +43,7 @@ DEFAULT_CONF = 0.25
 MANY_RESULTS = 1000  # a list of more results than this uses so much memory that stream=True is recommended
 SHOW_IMAGE_MS, SHOW_FRAME_MS = 300, 1  # how long a window waits
 FILE_OPTIONS = ("save", "save_frames", "save_txt", "save_crop")
+ASSETS = ROOT / "assets"  # images for a call without a source
 STAGES = ("preprocess", "inference", "postprocess")
 
 
@@ -90,12 +94,24 @@ class BasePredictor:
     ) -> None:
         if isinstance(cfg, nn.Module):  # the form (model, args, callbacks) of this package
             cfg, overrides, model, args = None, None, cfg, overrides
-        self.args = IterableSimpleNamespace(**dict(args)) if args is not None else _merged(cfg, overrides)
+        warn_ignored(type(self), PREDICTOR)
+        functions = callbacks if callbacks is not None else _callbacks
+        self.configure(args if args is not None else _merged(cfg, overrides), functions)
+        if model is not None:
+            self.setup_model(model)
+
+    def configure(self, args: Settings, callbacks: CallbackTable | None = None) -> None:
+        """Start anew with other options: nothing of earlier runs is left, apart from attributes of a subclass.
+
+        Args:
+            args: all options, checked already; copied.
+            callbacks: functions by event, each called with this object.
+        """
+        self.args = IterableSimpleNamespace(**dict(args))
         self.args.task = self.task or self.args.task
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
-        functions = callbacks if callbacks is not None else _callbacks
-        self.callbacks = functions if isinstance(functions, Callbacks) else _table(functions)
+        self.callbacks = callbacks if isinstance(callbacks, Callbacks) else _table(callbacks)
         self.device = select_device(self.args.device)
         self.half = bool(self.args.half) and self.device.type != "cpu"
         if self.args.half and not self.half:
@@ -111,14 +127,14 @@ class BasePredictor:
         self.seen = 0
         self.speed: dict[str, float] = {}
         self.done_warmup = False
+        vars(self).pop("save_dir", None)  # the next folder follows from the new options
         self._made_dirs: list[Path] = []  # the run's folder, and those above it that did not exist
         self._source_batch = SourceBatch([], [], [], [])
         self._embeddings: list[Tensor] = []
         self._writer: PredictionWriter | None = None
         self._map_stems = FileStems()
         self._timers: dict[str, Profile] = {}
-        if model is not None:
-            self.setup_model(model)
+        self._run_in_progress: ReferenceType[Generator[Any, None, None]] | None = None
 
     # --------------------------------------------------------------------------------- what a task overrides
 
@@ -198,7 +214,11 @@ class BasePredictor:
         """Show the image drawn last in the window `p`."""
         if self.plotted_img is not None:
             is_image = self.dataset is None or self.dataset.mode == "image"
-            show_image(self.plotted_img, p, SHOW_IMAGE_MS if is_image else SHOW_FRAME_MS)
+            try:
+                show_image(self.plotted_img, p, SHOW_IMAGE_MS if is_image else SHOW_FRAME_MS)
+            except RuntimeError as e:  # no display: the results are no less useful
+                self.args.show = False
+                LOGGER.warning(f"show=True has no effect. {e}")
 
     # --------------------------------------------------------------------------------- public
 
@@ -240,7 +260,15 @@ class BasePredictor:
             self.setup_model(model if model is not None else self.args.model)
         self._check_embed()
         self.setup_source(source if source is not None else self.args.source)
-        return self._run()
+        results = self._run()
+        self._run_in_progress = ref(results)
+        return results
+
+    @property
+    def busy(self) -> bool:
+        """Whether a generator of results is in use that has not reached its end."""
+        results = None if self._run_in_progress is None else self._run_in_progress()
+        return results is not None and getgeneratorstate(results) != GEN_CLOSED
 
     def setup_model(self, model: nn.Module | str | Path | None, verbose: bool = True) -> None:
         """Prepare a network for running.
@@ -254,7 +282,7 @@ class BasePredictor:
         """
         if model is None:
             raise ValueError("the predictor has no network; give model= a network or a checkpoint such as best.pt")
-        network = model if isinstance(model, nn.Module) else load_network(model)
+        network = as_network(model)
         self.stride = max_stride(network)
         self.imgsz = list(check_imgsz(self.args.imgsz, stride=self.stride, min_dim=2))  # type: ignore[arg-type]
         self.names = network.names  # type: ignore[assignment]
@@ -264,16 +292,15 @@ class BasePredictor:
         self.done_warmup = False
 
     def setup_source(self, source: object) -> None:
-        """Open a source; see `data.sources.load_source`."""
+        """Open a source; see `data.sources.load_source`. None stands for the two images of the package."""
         if source is None:
-            raise ValueError(
-                "predict needs a source: an image, a folder, a video, an array; for example source=photo.jpg"
-            )
+            source = ASSETS
+            LOGGER.warning(f"predict has no source; using the images in {ASSETS}. Give one, such as source=photo.jpg")
         self.dataset = load_source(source, self.args.vid_stride, self.args.batch, bool(self.args.stream_buffer))
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: options and results, without the copy of the network and open files."""
-        return {**vars(self), "model": None, "_writer": None, "_timers": {}}
+        return {**vars(self), "model": None, "_writer": None, "_timers": {}, "_run_in_progress": None}
 
     def add_callback(self, event: str, func: Callable[[Any], None]) -> None:
         """Call `func` with this object whenever `event` fires."""
@@ -285,7 +312,7 @@ class BasePredictor:
 
     # --------------------------------------------------------------------------------- the run
 
-    def _run(self) -> Iterator[Any]:
+    def _run(self) -> Generator[Any, None, None]:
         assert self.dataset is not None, "setup_source comes first"
         writes = not self.args.embed and any(self.args.get(key) for key in FILE_OPTIONS)
         if writes or self.args.visualize:

@@ -50,7 +50,7 @@ class BaseTrainer(TrainerSetup):
     def _set_up_or_discard(self) -> None:
         """Set up the training; after a mistake in the options or the data, no folder of the run is left."""
         try:
-            self._setup_train()
+            self._setup_train(dist.world_size() if self.device.type != "cpu" or dist.is_distributed() else 0)
         except BaseException:
             self.discard_run_dir()
             raise
@@ -65,10 +65,12 @@ class BaseTrainer(TrainerSetup):
         self.run_callbacks("on_train_start")
         self.optimizer.zero_grad()
         self.train_time_start = self.budget.start()
-        while self.epoch < self.epochs and not self.stop:
+        self.epochs_done = self.start_epoch
+        while self.epochs_done < self.epochs and not self.stop:
+            self.epoch = self.epochs_done  # stays at the last epoch after the training, as in 8.3.0
             self._train_epoch()
             self._end_epoch()
-            self.epoch += 1
+            self.epochs_done += 1
 
     def _train_epoch(self) -> None:
         self.run_callbacks("on_train_epoch_start")
@@ -76,9 +78,10 @@ class BaseTrainer(TrainerSetup):
         for norm in self.frozen_norms:
             norm.eval()
         if self.mosaic_open and self.args.close_mosaic and self.epoch >= self.epochs - self.args.close_mosaic:
-            self._close_mosaic()
+            self._close_dataloader_mosaic()
         self.optimization.start_epoch(self.epoch)
-        self.train_loader.set_epoch(self.epoch)
+        if hasattr(self.train_loader, "set_epoch"):  # a script's own loader has its own order
+            self.train_loader.set_epoch(self.epoch)
         self.tloss = UNSET
         LOGGER.info(self.progress_string())
         guard, batches = FiniteGuard(self.device), progress.EpochProgress(self.train_loader)
@@ -120,11 +123,13 @@ class BaseTrainer(TrainerSetup):
         """Clip the gradients, update the weights, clear the gradients, update the averaged weights."""
         self.optimization.step(self.run_callbacks)
 
-    def _close_mosaic(self) -> None:
+    def _close_dataloader_mosaic(self) -> None:
         self.mosaic_open = False
         LOGGER.info(f"Mosaic is off for the last {self.epochs - self.epoch} epochs")
-        self.train_loader.dataset.close_mosaic(self.args)
-        self.train_loader.reset()
+        if hasattr(self.train_loader.dataset, "close_mosaic"):
+            self.train_loader.dataset.close_mosaic(self.args)
+        if hasattr(self.train_loader, "reset"):
+            self.train_loader.reset()
         first = self.epoch * len(self.train_loader)
         self.plot_idx.extend(range(first, first + PLOTTED_BATCHES))
 
@@ -136,7 +141,8 @@ class BaseTrainer(TrainerSetup):
         if dist.is_main_process():
             if self.args.val or final or self.stopper.possible_stop or self.stop:
                 self.metrics, self.fitness = self.validate()
-            self.save_metrics(self.metrics)
+            losses = {} if self.tloss is None else self.label_loss_items(self.tloss)
+            self.save_metrics(metrics={**losses, **self.metrics, **self.lr})
             self.stop |= self.stopper(self.epoch + 1, self.fitness) or final
             if self.args.time:
                 self._fit_epochs_into_time()
@@ -154,20 +160,22 @@ class BaseTrainer(TrainerSetup):
         self.stop |= self.budget.used_up
 
     def validate(self) -> tuple[dict[str, float], float]:
-        """Metrics of the averaged network on the validation images, and their fitness."""
-        metrics = self.validator(trainer=self)
-        fitness = metrics.get("fitness", -float(self.tloss.sum()))
+        """Metrics of the averaged network on the validation images, and their fitness, which is not among them."""
+        metrics = dict(self.validator(trainer=self))
+        fitness = metrics.pop("fitness", -float(self.tloss.sum()))
         if self.best_fitness is None or fitness >= self.best_fitness:
             self.best_fitness = fitness
         return metrics, fitness
 
     def save_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Append the epoch to results.csv. Without validation the last known metrics are repeated, as in 8.3.0."""
-        if not metrics:
-            metrics = dict.fromkeys([*self.validator.metric_keys, *self.label_loss_items(prefix="val")], 0.0)
-        losses = {} if self.tloss is None else self.label_loss_items(self.tloss)
-        row = {k: v for k, v in metrics.items() if k != "fitness"}
-        self.record.add({"epoch": self.epoch + 1, **losses, **row, **self.lr})
+        """Append the epoch to results.csv.
+
+        Args:
+            metrics: losses, metrics and learning rates by name. Without validation the last known metrics are
+                repeated, as in 8.3.0.
+        """
+        row = {k: v for k, v in metrics.items() if k != "fitness"}  # which a subclass may have left in
+        self.record.add({"epoch": self.epoch + 1, **row})
 
     def save_model(self) -> None:
         """Write last.pt, and best.pt or epochN.pt where this epoch is one."""
@@ -187,7 +195,7 @@ class BaseTrainer(TrainerSetup):
         files = {"best weights": self.best, "last weights": self.last, "history": self.csv}
         if self.args.plots:
             files["curves"] = self.save_dir / "results.png"
-        LOGGER.info(progress.summary(self.epoch - self.start_epoch, seconds, self.metrics, files))
+        LOGGER.info(progress.summary(self.epochs_done - self.start_epoch, seconds, self.metrics, files))
         self.run_callbacks("on_train_end")
 
     def final_eval(self) -> None:
@@ -213,10 +221,10 @@ class BaseTrainer(TrainerSetup):
             data=data_facts(self.args.data, names, facts),
             seconds=seconds,
             training={
-                "epochs": self.epoch,
+                "epochs": self.epochs_done,
                 "start_epoch": self.start_epoch,
                 "best_epoch": self.stopper.best_epoch,
-                "stopped_early": self.epoch < self.args.epochs,
+                "stopped_early": self.epochs_done < self.args.epochs,
             },
         )
         write_metrics(self.save_dir, content)

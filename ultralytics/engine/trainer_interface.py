@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ultralytics.engine import optimizer as optimizers
-from ultralytics.engine import progress
+from ultralytics.engine import overrides, progress
 from ultralytics.engine.callbacks import Callback, Callbacks
 from ultralytics.engine.optimization import Optimization
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Settings, TrainLoader
@@ -53,7 +53,9 @@ class TrainerInterface:
         amp: whether mixed precision is used.
         stride: largest stride of the network, at least 32.
         batch_size: images per step, of all processes together.
-        epochs, start_epoch, epoch: number of epochs, the first one since the start, the present one (from 0).
+        epochs, start_epoch, epoch: number of epochs, the first one since the start, the present one (from 0), which
+            after the training is the last one.
+        epochs_done: number of epochs that are complete, those before a resumed run's start included.
         loss, loss_items: of the last batch: scalar, and (number of losses,) or a scalar for one loss.
         tloss: as `loss_items`, mean of the present epoch.
         loss_names: names of the losses.
@@ -79,12 +81,13 @@ class TrainerInterface:
     lf, accumulate, last_step = _delegate("lf"), _delegate("accumulate"), _delegate("last_step")
 
     def __init__(self, args: Settings, callbacks: Mapping[str, list[Callback]] | None = None) -> None:
+        overrides.warn_ignored(type(self), overrides.TRAINER)
         self.args = args
         self.callbacks = callbacks if isinstance(callbacks, Callbacks) else Callbacks(callbacks)
         self.device = select_device(args.device)
-        self.data = self.get_dataset()  # before the run's folder is made: a failed start leaves nothing behind
-        self.trainset: ImagePath = self.data["train"]
-        self.testset: ImagePath = self.data.get("val") or self.data.get("test", "")
+        self.data: dict[str, Any] = {}
+        # before the run's folder is made: a failed start leaves nothing behind
+        self.trainset, self.testset = self._splits(self.get_dataset())
         self.model: nn.Module = UNSET
         self.train_loader: TrainLoader = UNSET
         self.test_loader: EvalLoader = UNSET
@@ -94,7 +97,7 @@ class TrainerInterface:
         self.stride = 32
         self.batch_size: int = args.batch
         self.epochs: int = args.epochs
-        self.epoch = self.start_epoch = 0
+        self.epoch = self.start_epoch = self.epochs_done = 0
         self.loss: Tensor = UNSET
         self.loss_items: Tensor = UNSET
         self.tloss: Tensor = UNSET
@@ -113,9 +116,23 @@ class TrainerInterface:
 
     # ----------------------------------------------------------------------------------- what a task provides
 
-    def get_dataset(self) -> dict[str, Any]:
+    def get_dataset(self) -> tuple[ImagePath, ImagePath]:
+        """Set `data`; returns the paths of the training and validation images.
+
+        An override may also return the description of the dataset in place of the paths.
+        """
+        self.data = self.load_data()
+        return self._splits(self.data)
+
+    def load_data(self) -> dict[str, Any]:
         """Description of the dataset: names, nc, paths of the splits."""
         raise NotImplementedError
+
+    def _splits(self, dataset: tuple[ImagePath, ImagePath] | dict[str, Any]) -> tuple[ImagePath, ImagePath]:
+        if not isinstance(dataset, dict):
+            return dataset
+        self.data = dataset
+        return dataset["train"], dataset.get("val") or dataset.get("test", "")
 
     def get_model(
         self, cfg: str | Path | dict[str, Any] | None = None, weights: nn.Module | None = None, verbose: bool = True

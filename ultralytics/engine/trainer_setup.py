@@ -120,7 +120,12 @@ class TrainerSetup(TrainerInterface):
         """Whether the last validated epoch is the best one so far."""
         return self.fitness is None or self.fitness == self.best_fitness
 
-    def _setup_train(self) -> None:
+    def _setup_train(self, world_size: int) -> None:
+        """Make everything that the first epoch needs.
+
+        Args:
+            world_size: number of processes on GPUs, 0 on the CPU; for overrides, which 8.3.0 calls with it.
+        """
         self.run_callbacks("on_pretrain_routine_start")
         self.setup_model()
         self._prepare_model()
@@ -128,6 +133,8 @@ class TrainerSetup(TrainerInterface):
         self._make_optimization()
         if dist.is_main_process():
             self.validator = self.get_validator()
+            columns = [*self.validator.metric_keys, *self.label_loss_items(prefix="val")]
+            self.metrics = dict.fromkeys(columns, 0.0)  # until the first validation
             if self.args.plots and not self.resumed:
                 self.plot_training_labels()
         self.plot_idx = list(range(PLOTTED_BATCHES))

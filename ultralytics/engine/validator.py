@@ -20,9 +20,9 @@ from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalRes
 from ultralytics.engine.file_stems import FileStems
 from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
+from ultralytics.engine.networks import as_network
 from ultralytics.engine.progress import BAR_FORMAT
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
-from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.nn.transfer.channel_mapping import has_class_names
 from ultralytics.utils import LOGGER, VERBOSE, dist
@@ -240,10 +240,7 @@ class BaseValidator:
         source = self.args.model if model is None else model
         if source is None:
             raise ValueError("validation needs a network: YOLO('best.pt').val(...)")
-        if isinstance(source, nn.Module):
-            return source
-        network = getattr(source, "model", None)  # of a YOLO object
-        return network if isinstance(network, nn.Module) else load_network(source)
+        return as_network(source)
 
     def _inside(self, trainer: TrainingRun) -> nn.Module:
         self.device, self.data, self.half = trainer.device, trainer.data, False

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ultralytics.utils import ROOT
 from ultralytics.utils.official_names import official_names
-from ultralytics.version import __version__
+from ultralytics.version import FULL_VERSION
 
 _PACKAGES = ("numpy", "torch", "torchvision", "opencv-python", "pillow", "matplotlib", "pyyaml", "tqdm", "einops")
 # distributions that provide the same module under another name
@@ -23,7 +23,7 @@ __getattr__ = official_names(__name__)
 
 def running_copy() -> str:
     """One line: version and folder of the running package."""
-    return f"ultralytics {__version__} from {ROOT}"
+    return f"ultralytics {FULL_VERSION} from {ROOT}"
 
 
 def copy_warning(folder: str | Path | None = None) -> str:
@@ -46,7 +46,7 @@ def system_report() -> str:
         *_devices(),
     ]
     installed = _version("ultralytics")
-    if installed != __version__:
+    if installed != FULL_VERSION:
         status = f"version {installed} of ultralytics, not this copy" if installed else "no package ultralytics"
         lines.append(f"note: pip has installed {status}")
     if warning := copy_warning():

@@ -36,7 +36,7 @@ from ultralytics.nn.fuse import forget_unfused
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.torch_utils import copy_module, unwrap
-from ultralytics.version import __version__
+from ultralytics.version import FULL_VERSION
 
 LICENSE = "AGPL-3.0-or-later"
 DOCS = "README.md and docs/ of this distribution"
@@ -73,7 +73,7 @@ def save_checkpoint(path: str | Path, network: nn.Module, *, finished: bool, **c
         "train_metrics": {},
         "train_results": {},
         "date": datetime.now().isoformat(),
-        "version": __version__,
+        "version": FULL_VERSION,
         "license": LICENSE,
         "docs": DOCS,
         "float32": {key: value.detach().cpu() for key, value in plain.state_dict().items()},
@@ -111,7 +111,7 @@ def _save_safetensors(path: str | Path, network: BaseModel, finished: bool, cont
         "network": type(network).__name__,
         "yaml": network.yaml,
         "names": network.names,
-        "version": __version__,
+        "version": FULL_VERSION,
         "date": content.get("date") or datetime.now().isoformat(),
         "license": LICENSE,
         "batch_norm": _own_batch_norm(network),

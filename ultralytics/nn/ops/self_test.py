@@ -27,7 +27,7 @@ from ultralytics.nn.ops.tracing import is_tracing, product_precision, without_au
 from ultralytics.utils import LOGGER
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.settings import settings_dir
-from ultralytics.version import __version__
+from ultralytics.version import FULL_VERSION
 
 FILE_NAME = "kernel_self_tests.json"
 FORMAT = 1  # of the file
@@ -252,7 +252,7 @@ def environment(device: torch.device) -> tuple[str, ...]:
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         capability, driver = f"{major}.{minor}", _driver()
-    return device_name(device), capability, driver, torch.__version__, triton_version, __version__
+    return device_name(device), capability, driver, torch.__version__, triton_version, FULL_VERSION
 
 
 def _driver() -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,17 +25,8 @@ class ClassificationPredictor(BasePredictor):
             `crop_fraction` and `letterbox` of the call, by default those of training.
     """
 
+    task = "classify"
     transforms: ImageTransform
-
-    def __init__(
-        self,
-        cfg: Any = None,
-        overrides: Any = None,
-        _callbacks: Mapping[str, Sequence[Callable[[Any], None]]] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(cfg, overrides, _callbacks, **kwargs)
-        self.args.task = "classify"
 
     def setup_model(self, model: nn.Module | str | Path | None, verbose: bool = True) -> None:
         super().setup_model(model, verbose)

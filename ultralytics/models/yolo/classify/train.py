@@ -55,7 +55,7 @@ class ClassificationTrainer(BaseTrainer):
     def with_task_defaults(self, cfg: Mapping[str, Any] | Settings | None) -> dict[str, Any]:
         return task_settings(cfg)
 
-    def get_dataset(self) -> dict[str, Any]:
+    def load_data(self) -> dict[str, Any]:
         data = load_dataset_folder(self.args, ("train",), "training")
         if not (data["val"] or data["test"]):
             raise ValueError(

@@ -27,7 +27,7 @@ class DetectionTrainer(BaseTrainer):
     loss_names: tuple[str, ...] = ("box_loss", "cls_loss", "dfl_loss")
     validator_class: type[DetectionValidator] = DetectionValidator
 
-    def get_dataset(self) -> dict[str, Any]:
+    def load_data(self) -> dict[str, Any]:
         return load_dataset_config(self.args.data, (("train",), ("val", "test")), "training", self.args.task)
 
     def get_model(

@@ -111,11 +111,15 @@ class DetectionValidator(BaseValidator):
     def update_metrics(self, preds: Predictions, batch: Batch) -> None:
         """Match the predictions of each image with its labels, both in pixels of the original image."""
         for si, pred in enumerate(preds):
-            labels = self._prepare_batch(si, batch)
+            labels = self._labels(si, batch)
             predn = self._prepare_pred(pred, labels)
             self._count(predn, labels)
             if not self.training:
                 self._write(predn, labels)
+
+    def _labels(self, si: int, batch: Batch) -> ImageLabels:
+        """As `_prepare_batch`, of which an override written for 8.3.0 does not return the file."""
+        return {**self._prepare_batch(si, batch), "im_file": batch["im_file"][si]}
 
     def _prepare_batch(self, si: int, batch: Batch) -> ImageLabels:
         """Labels of image `si`, with boxes in pixels of the original image."""
@@ -174,7 +178,7 @@ class DetectionValidator(BaseValidator):
             )
         tp = np.zeros((len(predn), len(self.iouv)), bool)
         if len(predn) and len(true_cls):
-            tp = self._process_batch(predn, true_boxes, true_cls).numpy()
+            tp = self._process_batch(predn, true_boxes, true_cls).cpu().numpy()
         self.stats["tp"].append(tp)
         if second is not None:
             self.stats["tp_second"].append(second.numpy())

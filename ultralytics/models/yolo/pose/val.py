@@ -74,10 +74,30 @@ class PoseValidator(DetectionValidator):
 
     def _match_keypoints(self, predn: Tensor, labels: ImageLabels) -> Tensor:
         """(n, 10) which predictions are true positives by the similarity of their keypoints at which threshold."""
-        sides = labels["bbox"][:, 2:] - labels["bbox"][:, :2]
-        area = sides.prod(1) * BOX_TO_INSTANCE_AREA
-        similarity = kpt_iou(labels["keypoints"], self._keypoints(predn), area, self.sigma)
-        return self.match_predictions(predn[:, 5], labels["cls"], similarity)
+        keypoints = self._keypoints(predn), labels["keypoints"]
+        return self._process_batch(predn, labels["bbox"], labels["cls"], *keypoints).cpu()
+
+    def _process_batch(
+        self,
+        detections: Tensor,
+        gt_bboxes: Tensor,
+        gt_cls: Tensor,
+        pred_kpts: Tensor | None = None,
+        gt_kpts: Tensor | None = None,
+    ) -> Tensor:
+        """(n, 10) which predictions are true positives at which threshold, of the boxes, or with keypoints of these.
+
+        Args:
+            detections: (n, 6 or more) corners, confidence, class; highest confidence first.
+            gt_bboxes: (M, 4) corners.
+            gt_cls: (M,) classes.
+            pred_kpts: (n, K, D) keypoints.
+            gt_kpts: (M, K, 3) keypoints.
+        """
+        if pred_kpts is None or gt_kpts is None:
+            return super()._process_batch(detections, gt_bboxes, gt_cls)
+        area = (gt_bboxes[:, 2:] - gt_bboxes[:, :2]).prod(1) * BOX_TO_INSTANCE_AREA
+        return self.match_predictions(detections[:, 5], gt_cls, kpt_iou(gt_kpts, pred_kpts, area, self.sigma))
 
     # ----------------------------------------------------------------------------------- files
 

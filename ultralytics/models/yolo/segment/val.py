@@ -61,10 +61,10 @@ class SegmentationValidator(DetectionValidator):
 
     def update_metrics(self, preds: Sequence[MaskPredictions], batch: Batch) -> None:
         for si, pred in enumerate(preds):
-            labels = self._prepare_batch(si, batch)
-            predn = self._prepare_pred(pred.rows, labels)
+            labels = self._labels(si, batch)
+            predn, masks = self._prepare_pred(pred.rows, labels, pred.protos)
             true_masks = self._true_masks(si, batch, len(labels["cls"])).to(pred.rows.device)
-            self._count(predn, labels, self._match_masks(pred, true_masks, labels))
+            self._count(predn, labels, self._match_masks(predn, masks, true_masks, labels))
             if not self.training and (self.args.save_json or self.args.save_txt):
                 self._write_masks(pred, predn, labels, true_masks)
 
@@ -80,16 +80,45 @@ class SegmentationValidator(DetectionValidator):
         rows = pred.rows
         return process_mask(pred.protos, rows[:, 6:], rows[:, :4], input_shape, crop=self.args.mask_crop)
 
-    def _match_masks(self, pred: MaskPredictions, true_masks: Tensor, labels: ImageLabels) -> Tensor:
+    def _prepare_pred(self, pred: Tensor, pbatch: ImageLabels, proto: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """As of the base, and (n, h, w) bool, the masks in the size of the prototypes (nm, h, w)."""
+        return super()._prepare_pred(pred, pbatch), self._masks(MaskPredictions(pred, proto), pbatch["imgsz"])
+
+    def _process_batch(
+        self,
+        detections: Tensor,
+        gt_bboxes: Tensor,
+        gt_cls: Tensor,
+        pred_masks: Tensor | None = None,
+        gt_masks: Tensor | None = None,
+        overlap: bool = False,
+        masks: bool = False,
+    ) -> Tensor:
+        """(n, 10) which predictions are true positives at which IoU threshold, of the boxes, or with `masks` of these.
+
+        Args:
+            detections: (n, 6) corners, confidence, class; highest confidence first.
+            gt_bboxes: (m, 4) corners.
+            gt_cls: (m,) classes.
+            pred_masks: (n, h, w) bool.
+            gt_masks: (m, hm, wm) bool.
+            overlap: False; 8.3.0 has instances as numbers in one map here, which are separate masks in this package.
+            masks: match the masks.
+        """
+        if not masks or pred_masks is None or gt_masks is None:
+            return super()._process_batch(detections, gt_bboxes, gt_cls)
+        if gt_masks.shape[1:] != pred_masks.shape[1:]:
+            size = tuple(pred_masks.shape[1:])
+            gt_masks = F.interpolate(gt_masks[None].float(), size, mode="bilinear", align_corners=False)[0] > 0.5
+        iou = mask_iou(gt_masks.flatten(1), pred_masks.flatten(1))
+        return self.match_predictions(detections[:, 5], gt_cls, iou)
+
+    def _match_masks(self, predn: Tensor, masks: Tensor, true_masks: Tensor, labels: ImageLabels) -> Tensor:
         """(n, 10) bool, which predictions are true positives by their masks at which IoU threshold."""
-        if not len(pred.rows) or not len(true_masks):
-            return torch.zeros(len(pred.rows), len(self.iouv), dtype=torch.bool)
-        masks = self._masks(pred, labels["imgsz"])
-        if true_masks.shape[1:] != masks.shape[1:]:
-            size = tuple(masks.shape[1:])
-            true_masks = F.interpolate(true_masks[None].float(), size, mode="bilinear", align_corners=False)[0] > 0.5
-        classes = torch.zeros_like(pred.rows[:, 5]) if self.args.single_cls else pred.rows[:, 5]
-        return self.match_predictions(classes.cpu(), labels["cls"], mask_iou(true_masks.flatten(1), masks.flatten(1)))
+        if not len(predn) or not len(true_masks):
+            return torch.zeros(len(predn), len(self.iouv), dtype=torch.bool)
+        args = predn, labels["bbox"], labels["cls"], masks, true_masks
+        return self._process_batch(*args, overlap=False, masks=True).cpu()
 
     # ----------------------------------------------------------------------------------- files
 
