@@ -199,7 +199,7 @@ def test_zip_installs_and_trains_in_a_path_with_spaces_and_chinese(
     run(install, project, env)
     text = run([python, project / "train" / "train.py", *TINY], home, env)
     installed = site_packages(python) / "ultralytics"
-    first = f"ultralytics {FULL_VERSION} from {installed} (same as the tree beside this script)"
+    first = f"ultralytics {FULL_VERSION} from {installed} (identical to the source tree of this script)"
     assert text.splitlines()[0] == first
     assert (project / "runs" / "detect" / "train" / "weights" / "best.pt").is_file()
     version = run([python.parent / "yolo", "version"], home, env).strip()
