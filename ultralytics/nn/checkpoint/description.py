@@ -37,6 +37,8 @@ class NetworkDescription:
         names: class names as recorded; anything.
         version: version of ultralytics that wrote the file, "" if it is not recorded.
         layer_classes: dotted class names of the layers by number, as far as they are recorded.
+        tree: the recorded network, None in a file without one.
+        is_own: whether this package wrote the file.
     """
 
     path: Path
@@ -46,6 +48,8 @@ class NetworkDescription:
     names: object
     version: str
     layer_classes: dict[int, str]
+    tree: PickledObject | None = None
+    is_own: bool = False
 
     @classmethod
     def from_pickle(cls, path: Path, content: dict[Any, Any]) -> NetworkDescription:
@@ -65,9 +69,10 @@ class NetworkDescription:
         check_size(path, structure, content.get("version"))
         if not isinstance(structure, dict):
             raise CheckpointError(f"{path}: the network has no description of its layers ('yaml')")
-        state = float32 if isinstance(float32, dict) else _state_dict(node)
-        version = str(content.get("version") or "")
-        return cls(path, name, deepcopy(structure), state, recorded.get("names"), version, _layer_classes(node))
+        is_own = isinstance(float32, dict)
+        state = float32 if isinstance(float32, dict) else tree_state_dict(node)
+        version, classes = str(content.get("version") or ""), _layer_classes(node)
+        return cls(path, name, deepcopy(structure), state, recorded.get("names"), version, classes, node, is_own)
 
     @classmethod
     def from_safetensors(cls, path: Path, state: dict[str, Tensor], content: dict[str, Any]) -> NetworkDescription:
@@ -133,7 +138,7 @@ def _summary(content: dict[Any, Any]) -> str:
     return f"the keys {', '.join(map(str, content))}"
 
 
-def _state_dict(network: PickledObject) -> dict[str, Tensor]:
+def tree_state_dict(network: PickledObject) -> dict[str, Tensor]:
     """state_dict of a recorded module, from the three private tables of nn.Module."""
     state: dict[str, Tensor] = {}
     todo = [("", network)]
