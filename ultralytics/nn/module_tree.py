@@ -128,7 +128,11 @@ class _Walk:
             for key, child in children.items()
             if not self._leaves_only or built._modules.get(key) is not None
         }
-        if self._change and not self._leaves_only and list(visited.items()) != list(built._modules.items()):
+        if not self._change:
+            return
+        if self._leaves_only:
+            visited = {key: visited.get(key, child) for key, child in built._modules.items()}
+        if list(visited.items()) != list(built._modules.items()):
             built._modules.clear()
             built._modules.update(visited)
 
