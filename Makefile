@@ -58,7 +58,7 @@ parity: $(READY)
 	YOLO_CONFIG_DIR="$(or $(TMPDIR),/tmp)" "$(OFFICIAL)" tests/parity/make_golden.py $(wildcard $(COCO128))
 
 parity-live: $(READY) $(VENV)/.editable
-	OFFICIAL="$(OFFICIAL)" $(PY) -m pytest tests/parity/live.py $(ARGS)
+	OFFICIAL="$(OFFICIAL)" $(PY) -m pytest tests/parity/live*.py $(ARGS)
 
 .cache/official/.made: | $(VENV)/.editable
 	$(PYTHON) -m venv --clear .cache/official

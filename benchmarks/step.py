@@ -19,7 +19,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,11 +26,10 @@ THIS, OFFICIAL = "this package", "ultralytics 8.3.0"
 STEPS = {"train": 3, "akconv": 3, "predict": 15, "network": 20}
 MEANING = {
     "train": "training step of yolo11n, 320 px, batch 8: forward, loss, backward, clip, optimizer, EMA",
-    "akconv": "training step of yolov8n-AKConv likewise; in 8.3.0 with the baseline AKConv, four gathers",
+    "akconv": "the same for yolov8n-AKConv; in 8.3.0 with the baseline AKConv, four gathers",
     "predict": "YOLO.predict on one 320x320 array: letterbox to Results",
     "network": "the network alone as predict prepares it (fused), batch 1, 320x320",
 }
-AKCONV = Path(__file__).resolve().parents[1] / "ultralytics/cfg/models/add/yolov8-AKConv.yaml"
 
 
 def worker(package: str, threads: int) -> None:
@@ -141,15 +139,13 @@ def random_images() -> Any:
 
 def put_baseline_akconv(model: Any) -> None:
     """Replace convolutions of an official yolov8 by baseline AKConvs where this package's model file has AKConv."""
-    import yaml
     from baselines import BaselineAKConv
     from torch import nn
 
-    content = yaml.safe_load(AKCONV.read_text(encoding="utf-8"))
-    for i, (_, _, name, args) in enumerate(content["backbone"] + content["head"]):
-        if name != "AKConv":
+    N = 3  # taps, as in yolov8-AKConv.yaml, which replaces every downsampling convolution except the first
+    for i, plain in enumerate(model.model):
+        if i == 0 or type(plain).__name__ != "Conv" or plain.conv.stride[0] != 2:
             continue
-        N, plain = args[1], model.model[i]
         c1, c2, stride = plain.conv.in_channels, plain.conv.out_channels, plain.conv.stride[0]
         parts = SimpleNamespace(
             p_conv=nn.Conv2d(c1, 2 * N, 3, stride, 1),

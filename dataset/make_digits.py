@@ -1,21 +1,23 @@
-"""Generates the sample dataset: handwritten digits on paper-like backgrounds, with a tight box around each digit.
+"""Generates the sample dataset: handwritten digits on paper-like backgrounds, with labels for each task.
 
 用法 / usage:  python dataset/make_digits.py [--out FOLDER]        (needs scikit-learn; using the data does not)
 
 The handwriting is real: 1,797 scans of 8 x 8 pixels that scikit-learn includes (`load_digits`, the test part of the UCI
 "Optical Recognition of Handwritten Digits"). Backgrounds, positions, sizes, rotations and ink colors are random with a
 fixed seed: every run writes the same labels and the same images (byte for byte, if the JPEG encoder is the same).
+Each page has a label file per task (see digit_labels.py); crops of single digits are sorted into folders by class.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from digit_labels import INK_THRESHOLD, LABEL_LINES, Digit
 
 HERE = Path(__file__).resolve().parent
 SEED = 20240930
@@ -25,21 +27,17 @@ SIZES = (224, 240, 256)  # possible heights and widths of an image in pixels
 DIGITS = (4, 9)  # smallest and largest number of digits per image
 DIGIT_SIDE = (34, 84)  # range of the side length in pixels to which a scan is enlarged
 MAX_ROTATION = 25  # degrees in both directions: with more, 6 and 9 become ambiguous
-INK_THRESHOLD = 0.35  # minimum coverage of a pixel that counts as ink when the box is computed
+CROPS = {"train": 80, "val": 20}  # largest number of single digits per class and split
+CROP_MARGIN = 0.15  # paper on each side of a single digit, as a fraction of the longer side of its box
+CROP_SIDE = 48  # pixels
 JPEG_QUALITY = 88
-
-
-@dataclass(frozen=True)
-class Digit:
-    """One instance: class and box in pixels, x1 y1 x2 y2, where x2 and y2 are exclusive."""
-
-    cls: int
-    xyxy: tuple[int, int, int, int]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE, help="folder that receives train/, val/ and classes.txt")
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="folder that receives train/, val/, classify/ and classes.txt"
+    )
     out = parser.parse_args().out
     for split in SPLITS:
         write_split(out, split)
@@ -53,17 +51,31 @@ def write_split(out: Path, split: str, count: int | None = None) -> None:
     Raises:
         FileExistsError: the folders contain files that this script did not write, such as a user's own data.
     """
-    images, labels = out / split / "images", out / split / "labels"
-    _clear(images, f"{split}_[0-9][0-9][0-9].jpg")
-    _clear(labels, f"{split}_[0-9][0-9][0-9].txt")
+    folder, crops = out / split, out / "classify" / split
+    _clear(folder / "images", f"{split}_[0-9][0-9][0-9].jpg")
+    for labels in LABEL_LINES:
+        _clear(folder / labels, f"{split}_[0-9][0-9][0-9].txt")
+    for cls in range(10):
+        _clear(crops / str(cls), f"{split}_[0-9][0-9][0-9]_[0-9].jpg")
+    num_crops = np.zeros(10, int)
     for index in range(SPLITS[split] if count is None else count):
         image, digits = draw_image(split, index)
         name = f"{split}_{index:03d}"
-        ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        if not ok:
-            raise RuntimeError(f"OpenCV could not encode {name}.jpg")
-        (images / f"{name}.jpg").write_bytes(data.tobytes())
-        (labels / f"{name}.txt").write_text("".join(label_line(d, image.shape) for d in digits), encoding="utf-8")
+        _write_jpeg(folder / "images" / f"{name}.jpg", image)
+        for labels, line in LABEL_LINES.items():
+            lines = [line(digit, image.shape, digits[i + 1 :]) for i, digit in enumerate(digits)]
+            (folder / labels / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
+        for i, digit in enumerate(digits):
+            if num_crops[digit.cls] < CROPS[split] and is_separate(digit, digits):
+                num_crops[digit.cls] += 1
+                _write_jpeg(crops / str(digit.cls) / f"{name}_{i}.jpg", crop(image, digit))
+
+
+def _write_jpeg(file: Path, image: np.ndarray) -> None:
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not ok:
+        raise RuntimeError(f"OpenCV could not encode {file.name}")
+    file.write_bytes(data.tobytes())
 
 
 def _clear(folder: Path, pattern: str) -> None:
@@ -80,11 +92,18 @@ def _clear(folder: Path, pattern: str) -> None:
         file.unlink()
 
 
-def label_line(digit: Digit, shape: tuple[int, ...]) -> str:
-    """`class x_center y_center width height`, the last four as fractions of the image's width and height."""
-    h, w = shape[:2]
+def is_separate(digit: Digit, digits: Sequence[Digit]) -> bool:
+    """Whether the box of a digit overlaps none of the others on its page."""
+    return all(_overlap(digit.xyxy, other.xyxy) == 0 for other in digits if other is not digit)
+
+
+def crop(image: np.ndarray, digit: Digit) -> np.ndarray:
+    """(CROP_SIDE, CROP_SIDE, 3) square part of a page with the digit in the middle, or nearer to the page's border."""
     x1, y1, x2, y2 = digit.xyxy
-    return f"{digit.cls} {(x1 + x2) / 2 / w:.6f} {(y1 + y2) / 2 / h:.6f} {(x2 - x1) / w:.6f} {(y2 - y1) / h:.6f}\n"
+    side = min(round(max(x2 - x1, y2 - y1) * (1 + 2 * CROP_MARGIN)), *image.shape[:2])
+    x = min(max((x1 + x2 - side) // 2, 0), image.shape[1] - side)
+    y = min(max((y1 + y2 - side) // 2, 0), image.shape[0] - side)
+    return cv2.resize(image[y : y + side, x : x + side], (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
 
 
 def split_scans(split: str) -> np.ndarray:
@@ -113,14 +132,14 @@ def draw_image(split: str, index: int) -> tuple[np.ndarray, list[Digit]]:
     digits: list[Digit] = []
     count = int(rng.integers(DIGITS[0], DIGITS[1] + 1))
     for scan in scans_of_image(split, index)[:count]:
-        ink = enlarge(rng, scans[scan])
+        ink, angle = enlarge(rng, scans[scan])
         corner = _find_position(rng, ink, (h, w), [d.xyxy for d in digits])
         if corner is None:
             continue
         if rng.random() < 0.25:
             color = _ink_color(rng, image)
         box = draw_ink(image, ink, corner, color)
-        digits.append(Digit(int(classes[scan]), box))
+        digits.append(Digit(int(classes[scan]), box, ink, angle))
     return image, digits
 
 
@@ -134,8 +153,8 @@ def load_scans() -> tuple[np.ndarray, np.ndarray]:
     return (bunch.images / 16).astype(np.float32), bunch.target.astype(int)
 
 
-def enlarge(rng: np.random.Generator, scan: np.ndarray) -> np.ndarray:
-    """A scan with random size, aspect ratio, slant and rotation, cropped to its ink: (h, w) coverage in [0, 1]."""
+def enlarge(rng: np.random.Generator, scan: np.ndarray) -> tuple[np.ndarray, float]:
+    """A scan with random size, aspect ratio, slant and rotation: (h, w) coverage in [0, 1], cropped, and the angle."""
     side = float(rng.uniform(*DIGIT_SIDE))
     aspect = float(rng.uniform(0.8, 1.15))
     angle = np.deg2rad(rng.uniform(-MAX_ROTATION, MAX_ROTATION))
@@ -151,7 +170,7 @@ def enlarge(rng: np.random.Generator, scan: np.ndarray) -> np.ndarray:
     threshold, slope = float(rng.uniform(0.38, 0.55)), float(rng.uniform(3.0, 6.0))
     ink = np.clip((enlarged - threshold) * slope + 0.5, 0, 1)
     rows, columns = np.where(ink.max(1) > INK_THRESHOLD)[0], np.where(ink.max(0) > INK_THRESHOLD)[0]
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], float(angle)
 
 
 def _cubic(scan: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:

@@ -36,6 +36,12 @@ def coco128() -> Path:
     return _shared("coco128")
 
 
+@pytest.fixture(scope="session")
+def bccd_crops() -> Path:
+    """Folder of cells cut out of the BCCD images, three classes (train, val), read only."""
+    return _shared("bccd-crops")
+
+
 @pytest.fixture(autouse=True)
 def _no_outside_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that connects to the network fails; local sockets (worker processes) are allowed."""

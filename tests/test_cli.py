@@ -53,6 +53,7 @@ def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     for name in ("net.yaml", "own.yaml"):
         (tmp_path / name).write_text("nc: 1\n", encoding="utf-8")
+    (tmp_path / "photos").mkdir()
     monkeypatch.setitem(vars(ultralytics), "YOLO", FakeYOLO)
     monkeypatch.setattr(FakeYOLO, "calls", [])
     monkeypatch.setattr(FakeYOLO, "error", None)
@@ -106,6 +107,7 @@ def yolo(line: str) -> int:
             {"data": "own.yaml", "imgsz": 64},
         ),
         ("train model=yolo.pt data=coco128.yaml", "yolo.pt", None, "train", {"data": "coco128.yaml"}),
+        ("classify train model=yolo.pt data=photos", "yolo.pt", "classify", "train", {"data": "photos"}),
     ],
 )
 def test_calls_of_yolo(line, model, task, mode, options):

@@ -20,6 +20,8 @@ from types import ModuleType
 import pytest
 from project import ROOT, copy_train_folder, python_path, run
 
+from ultralytics.cfg import find_model_files
+
 PAGES = [
     p.relative_to(ROOT).as_posix()
     for p in sorted(
@@ -33,6 +35,10 @@ TRANSLATIONS = [
     ("docs/modules.md", "docs/自定义模块.md"),
     ("docs/weights.md", "docs/权重迁移.md"),
     ("docs/compatibility.md", "docs/兼容性.md"),
+    ("docs/tasks/classify.md", "docs/tasks/图像分类.md"),
+    ("docs/tasks/pose.md", "docs/tasks/关键点检测.md"),
+    ("docs/tasks/segment.md", "docs/tasks/实例分割.md"),
+    ("docs/tasks/obb.md", "docs/tasks/旋转框检测.md"),
 ]
 _BLOCK = re.compile(r"(?:<!-- test: (?P<mark>[^\n]*?) -->\n)?```(?P<language>python|bash)\n(?P<code>.*?)```", re.S)
 
@@ -111,8 +117,7 @@ def test_pages_name_files_that_exist() -> None:
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         for name in re.findall(r"`((?:yolov8|yolo11)[\w-]*\.yaml)`", text):
-            plain = re.sub(r"^(yolov8|yolo11)[nslmx]", r"\1", name)
-            assert list((ROOT / "ultralytics/cfg/models").rglob(plain)), f"{page} names {name}"
+            assert find_model_files(name), f"{page} names {name}"
 
 
 def test_development_pages_name_files_that_exist() -> None:

@@ -7,11 +7,17 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import yaml
 from project import ROOT, TINY, copy_train_folder, load_module, python_path, run
 
 import ultralytics
-from ultralytics.cfg import parse_words
+from ultralytics.cfg import find_model_yaml, get_cfg, parse_words
+from ultralytics.data.classify import check_cls_dataset
+from ultralytics.data.dataset_config import check_det_dataset, label_schema
+from ultralytics.data.images import find_images
+from ultralytics.data.label_table import FOUND
+from ultralytics.data.labels import load_labels
+from ultralytics.nn.tasks import guess_model_task, yaml_model_load
+from ultralytics.tasks import OFFICIAL_TASKS, TASKS, LabelKind, LabelSchema
 
 
 @pytest.fixture
@@ -21,28 +27,44 @@ def script() -> ModuleType:
 
 def test_resuming_ignores_the_defaults(script: ModuleType) -> None:
     words = ["--resume", "runs/detect/train/weights/last.pt"]
-    settings = script.with_defaults(parse_words(words))
-    assert settings == {"resume": words[1], "model": words[1]}
-    settings = script.with_defaults(parse_words(["--resume", "--model", "last.pt", "--device", "cpu"]))
-    assert settings == {"resume": True, "model": "last.pt", "device": "cpu"}
+    options = parse_words(words)
+    assert script.model_file(options) == words[1]
+    assert script.with_defaults(options, "detect") == {"resume": words[1]}
+    options = parse_words(["--resume", "--model", "last.pt", "--device", "cpu"])
+    assert script.model_file(options) == "last.pt"
+    assert script.with_defaults(options, "segment") == {"resume": True, "device": "cpu"}
     with pytest.raises(ValueError, match=r"last\.pt"):
-        script.with_defaults(parse_words(["--resume"]))
+        script.model_file(parse_words(["--resume"]))
 
 
-def test_defaults_are_options_of_the_package(script: ModuleType) -> None:
-    from ultralytics.cfg import find_model_yaml, get_cfg
-
-    settings = get_cfg(script.with_defaults({}))
-    assert settings.epochs == script.SAMPLE_DEFAULTS["epochs"]
-    assert find_model_yaml(settings.model) == ROOT / "train" / "yolo11-AKConv.yaml"
-    assert Path(settings.data) == ROOT / "train" / "coco128.yaml"
+@pytest.mark.parametrize(
+    ("task", "model", "data"),
+    [
+        ("detect", "yolo11-AKConv.yaml", "train/coco128.yaml"),
+        ("segment", "yolo11-seg.yaml", "train/digits-seg.yaml"),
+        ("pose", "yolo11-pose.yaml", "train/digits-pose.yaml"),
+        ("obb", "yolo11-obb.yaml", "train/digits-obb.yaml"),
+        ("classify", "yolo11-cls.yaml", "dataset/classify"),
+    ],
+)
+def test_defaults_of_each_task_are_options_of_the_package(script: ModuleType, task: str, model: str, data: str) -> None:
+    settings = get_cfg(script.with_defaults({"task": task}, task))
+    assert settings.epochs == script.SAMPLE_DEFAULTS[task]["epochs"]
+    file = find_model_yaml(script.model_file({"task": task}))
+    assert file.name == model
+    assert guess_model_task(yaml_model_load(file)) == task
+    assert Path(settings.data) == ROOT / data
+    assert Path(settings.project) == ROOT / "runs" / task
+    assert {*script.DEFAULTS} == {*script.SAMPLE_DEFAULTS} == {*OFFICIAL_TASKS}
 
 
 def test_sample_defaults_apply_to_the_sample_only(script: ModuleType) -> None:
-    settings = script.with_defaults({"data": "own.yaml", "imgsz": 256})
-    assert settings == {**script.DEFAULTS, "data": "own.yaml", "imgsz": 256, "model": str(script.DEFAULTS["model"])}
-    assert script.with_defaults({"imgsz": 256})["imgsz"] == 256
-    assert script.with_defaults({"imgsz": 256})["batch"] == script.SAMPLE_DEFAULTS["batch"]
+    settings = script.with_defaults({"data": "own.yaml", "imgsz": 256, "model": "own.pt"}, "pose")
+    assert settings == {"project": ROOT / "runs" / "pose", "data": "own.yaml", "imgsz": 256}
+    settings = script.with_defaults({"imgsz": 256, "project": "elsewhere"}, "pose")
+    assert settings["imgsz"] == 256
+    assert settings["project"] == "elsewhere"
+    assert settings["batch"] == script.SAMPLE_DEFAULTS["pose"]["batch"]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +73,7 @@ def test_sample_defaults_apply_to_the_sample_only(script: ModuleType) -> None:
         ("yolo11-AKConv.yaml", True),
         ("yolo11s-AKConv.yaml", True),  # the file in train/ at another scale
         ("coco128.yaml", True),
+        ("digits-seg.yaml", True),
         ("yolo11n.yaml", False),  # not in train/: found by the package
         ("best.pt", False),
     ],
@@ -64,24 +87,37 @@ def test_files_in_train_are_found_by_name(
     assert script.in_train_dir(name) == name
 
 
-def test_model_file_agrees_with_the_package(script: ModuleType) -> None:
+def test_model_file_agrees_with_the_package() -> None:
+    """The package's file says the same in fewer lines."""
     own, shipped = (
-        yaml.safe_load(file.read_text(encoding="utf-8"))
-        for file in (
-            ROOT / "train" / "yolo11-AKConv.yaml",
-            ROOT / "ultralytics" / "cfg" / "models" / "add" / "yolo11-AKConv.yaml",
-        )
+        yaml_model_load(ROOT / folder / "yolo11-AKConv.yaml") for folder in ("train", "ultralytics/cfg/models/add")
     )
-    assert own == shipped
+    assert own | {"yaml_file": ""} == shipped | {"yaml_file": ""}
 
 
-def test_data_file_leads_to_the_sample() -> None:
-    file = ROOT / "train" / "coco128.yaml"
-    data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    root = file.parent / data["path"]
-    assert sum(1 for _ in (root / data["train"]).iterdir()) == 200
-    assert sum(1 for _ in (root / data["val"]).iterdir()) == 50
-    assert list(data["names"].values()) == (root / "classes.txt").read_text().split()
+@pytest.mark.parametrize(
+    ("name", "kind", "labels"),
+    [
+        ("coco128.yaml", "box", "labels"),
+        ("digits-seg.yaml", "polygon", "labels-seg"),
+        ("digits-pose.yaml", "keypoints", "labels-pose"),
+        ("digits-obb.yaml", "oriented_box", "labels-obb"),
+    ],
+)
+def test_data_files_lead_to_the_sample(name: str, kind: LabelKind, labels: str) -> None:
+    data = check_det_dataset(ROOT / "train" / name, ("train", "val"), LabelSchema(kind))
+    schema = label_schema(LabelSchema(kind), data)
+    assert schema.folder == labels
+    for split, count in (("train", 200), ("val", 50)):
+        table = load_labels(find_images(data[split]), data["nc"], schema=schema)
+        assert table.status.tolist() == [FOUND] * count
+    assert list(data["names"].values()) == (data["path"] / "classes.txt").read_text().split()
+
+
+def test_classes_of_the_classification_sample_are_the_digits() -> None:
+    data = check_cls_dataset(ROOT / "dataset" / "classify")
+    assert data["names"] == {i: str(i) for i in range(10)}
+    assert [len(data[split] or []) for split in ("train", "val", "test")] == [800, 200, 0]
 
 
 def fake_tree(folder: Path, version: str = "8.3.0+addmodules.1", body: str = "x = 1\n") -> Path:
@@ -161,6 +197,22 @@ def test_trains_from_any_folder(tmp_path: Path) -> None:
     assert not list(elsewhere.iterdir())
 
 
+@pytest.mark.parametrize("task", [task for task in OFFICIAL_TASKS if task != "detect"])
+def test_trains_each_task_on_the_sample(task: str, tmp_path: Path) -> None:
+    if task not in TASKS:
+        pytest.skip(f"{task} is not part of this version yet")
+    project = copy_train_folder(tmp_path / "project")
+    env = python_path(tmp_path / "bin")
+    text = run(["python", project / "train" / "train.py", "--task", task, *TINY], tmp_path, env)
+    assert "Settings for the sample dataset" in text
+    run_folder = project / "runs" / task / "train"
+    for name in ("weights/best.pt", "results.csv", "metrics.json"):
+        assert (run_folder / name).is_file(), name
+    # the task of a checkpoint is known; its data are again those of the sample
+    run(["python", project / "train" / "train.py", "--model", run_folder / "weights/best.pt", *TINY], tmp_path, env)
+    assert (project / "runs" / task / "train2" / "weights" / "best.pt").is_file()
+
+
 def test_mistakes_give_one_line(tmp_path: Path) -> None:
     env = python_path(tmp_path / "bin")
     text = run(["python", ROOT / "train" / "train.py", "--epoch", "3"], tmp_path, env, code=1)
@@ -169,7 +221,18 @@ def test_mistakes_give_one_line(tmp_path: Path) -> None:
     text = run(["python", ROOT / "train" / "train.py", "--data", "nowhere.yaml"], tmp_path, env, code=1)
     assert "nowhere.yaml" in text
     assert "Traceback" not in text
+    text = run(["python", ROOT / "train" / "train.py", "--task", "segmnt"], tmp_path, env, code=1)
+    assert "'task' accepts detect, segment, classify, pose or obb" in text
+    assert "Traceback" not in text
+    command = ["python", ROOT / "train" / "train.py", "--task", "pose", "--model", "yolo11n.yaml"]
+    text = run(command, tmp_path, env, code=1)
+    assert "yolo11n.yaml is for the task detect; use --model yolo11n-pose.yaml" in text
+    assert "Traceback" not in text
     text = run(["python", ROOT / "train" / "train.py", "val", "--model", "best.pt"], tmp_path, env, code=1)
     assert "train.py only trains; use `yolo val ...`" in text
     assert "Traceback" not in text
-    assert "usage:" in run(["python", ROOT / "train" / "train.py", "--help"], tmp_path, env)
+    text = run(["python", ROOT / "train" / "train.py", "--help"], tmp_path, env)
+    assert text.startswith("usage:")
+    assert "--task TASK" in text
+    for task in OFFICIAL_TASKS:
+        assert f"\n  {task:8}  --model " in text

@@ -1,6 +1,7 @@
-"""Trains a detector: `python train/train.py`, with any options, such as `--epochs 100 --model yolo11n.yaml`.
+"""Trains a network: `python train/train.py`, with any options, such as `--task segment --epochs 100`.
 
-训练脚本：不带参数即用示例数据训练 yolo11-AKConv；任何选项都可以写成 `--名字 值`。说明见同目录的 训练说明.md。
+训练脚本：不带参数即用示例数据训练 yolo11-AKConv；`--task` 选择任务，任何选项都可以写成 `--名字 值`。
+说明见同目录的 训练说明.md。
 
 Can be started from any folder. The first line of output says which copy of the package is running.
 """
@@ -15,37 +16,48 @@ from pathlib import Path
 TRAIN_DIR = Path(__file__).resolve().parent
 PROJECT = TRAIN_DIR.parent
 
-# Used unless given on the command line; options that are not listed here have the defaults of the package.
-# 命令行没有写明时使用；其余选项取软件包的默认值。
-DEFAULTS: dict[str, object] = {
-    "model": TRAIN_DIR / "yolo11n-AKConv.yaml",  # yolo11-AKConv.yaml at scale n; s, m, l, x are larger
-    "data": TRAIN_DIR / "coco128.yaml",
-    "project": PROJECT / "runs" / "detect",  # independent of the current folder
+# For each task the model and the data that are used unless given on the command line; all other options have the
+# defaults of the package. yolo11n-AKConv.yaml is yolo11-AKConv.yaml at scale n; s, m, l, x are larger.
+# 各任务的默认模型和数据，命令行没有写明时使用；其余选项取软件包的默认值。
+DEFAULTS: dict[str, dict[str, object]] = {
+    "detect": {"model": TRAIN_DIR / "yolo11n-AKConv.yaml", "data": TRAIN_DIR / "coco128.yaml"},
+    "segment": {"model": "yolo11n-seg.yaml", "data": TRAIN_DIR / "digits-seg.yaml"},
+    "pose": {"model": "yolo11n-pose.yaml", "data": TRAIN_DIR / "digits-pose.yaml"},
+    "obb": {"model": "yolo11n-obb.yaml", "data": TRAIN_DIR / "digits-obb.yaml"},
+    "classify": {"model": "yolo11n-cls.yaml", "data": PROJECT / "dataset" / "classify"},
 }
 # Additional ones for the sample in dataset/, used without --data: minutes on two CPU cores. Photographs usually need a
-# larger imgsz.
+# larger imgsz. nbs=batch: an optimizer step after every batch, because 200 images are only a few batches.
 # 不写 --data（即用 dataset/）时再加上这些，两个 CPU 核几分钟即可完成；照片通常需要更大的尺寸。
-SAMPLE_DEFAULTS: dict[str, object] = {
-    "epochs": 60,
-    "imgsz": 160,
-    "batch": 8,
-    "nbs": 8,  # an optimizer step after every batch, because 200 images are only a few batches
-    "fliplr": 0.0,  # a mirrored digit is not a digit 数字不能左右翻转
+_PAGES: dict[str, object] = {"epochs": 60, "imgsz": 160, "batch": 8, "nbs": 8}
+_NOT_MIRRORED: dict[str, object] = {"fliplr": 0.0}  # a mirrored digit is not a digit 数字不能左右翻转
+SAMPLE_DEFAULTS: dict[str, dict[str, object]] = {
+    "detect": _PAGES | _NOT_MIRRORED,
+    "segment": _PAGES | _NOT_MIRRORED,
+    "pose": _PAGES | _NOT_MIRRORED,
+    "obb": _PAGES | _NOT_MIRRORED,
+    # a higher learning rate and less augmentation than by default, because there are few images and few epochs
+    "classify": {"epochs": 30, "imgsz": 32, "batch": 16, "nbs": 16, "optimizer": "AdamW", "lr0": 0.002}
+    | {"scale": 0.3, "erasing": 0.0, "auto_augment": None}
+    | _NOT_MIRRORED,
 }
 REINSTALL = f'run `pip install .` in "{PROJECT}" (or `pip install -e .` once, and edits take effect at once)'
-USAGE = f"""usage: python train/train.py [--option value ...]
+USAGE = """usage: python train/train.py [--task TASK] [--option value ...]
 
-docs/reference/options.md explains all options; `yolo cfg` prints them. Defaults of this script:
-{chr(10).join(f"  --{key} {value}" for key, value in DEFAULTS.items())}
+  --task TASK   detect, segment, pose, obb or classify; by default the task of --model, or else detect
+
+docs/reference/options.md explains all options; `yolo cfg` prints them. Defaults of this script for each task:
+{defaults}
 and for the sample in dataset/, if --data is not given:
-{chr(10).join(f"  --{key} {value}" for key, value in SAMPLE_DEFAULTS.items())}"""
+{sample_defaults}
+Results are written to {project}"""
 
 
 def main(words: list[str]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII console must not fail on Chinese text
     if {"-h", "--help"} & set(words):
-        print(USAGE)
+        print(usage())
         return
     print(which_copy(), flush=True)
     try:
@@ -60,6 +72,21 @@ def main(words: list[str]) -> None:
         sys.exit(130)
 
 
+def usage() -> str:
+    """The text of --help."""
+    defaults, sample_defaults = (
+        "\n".join(f"  {task:8}  {as_words(row)}" for task, row in rows)
+        for rows in (DEFAULTS.items(), SAMPLE_DEFAULTS.items())
+    )
+    project = PROJECT / "runs" / "TASK"
+    return USAGE.format(defaults=defaults, sample_defaults=sample_defaults, project=project)
+
+
+def as_words(settings: dict[str, object]) -> str:
+    """Settings as they are written on the command line."""
+    return " ".join(f"--{key} {'none' if value is None else value}" for key, value in settings.items())
+
+
 def train(words: list[str]) -> None:
     """Train with the options in `words`; they and the dataset file are checked before anything slow starts."""
     # not at the top of the file, so that the first line of output appears even if one of these imports fails
@@ -69,18 +96,23 @@ def train(words: list[str]) -> None:
     options = parse_words(words)
     if options.pop("mode", "train") != "train":
         raise OptionError("train.py only trains; use `yolo val ...` or `yolo predict ...`")
-    settings = with_defaults(options)
-    added = " ".join(f"--{key} {settings[key]}" for key in SAMPLE_DEFAULTS if key in settings.keys() - options.keys())
+    get_cfg(options)
+    model = YOLO(model_file(options))
+    task = str(options.get("task") or model.task)
+    if task != model.task:
+        example = DEFAULTS[task]["model"]
+        raise OptionError(f"--task {task}: {model_file(options)} is for the task {model.task}; use --model {example}")
+    settings = with_defaults(options, model.task)
+    added = {key: settings[key] for key in SAMPLE_DEFAULTS[model.task] if key in settings.keys() - options.keys()}
     if added:
-        print(f"Settings for the sample dataset (override them for your own data): {added}")
-    get_cfg(settings)
-    if "data" in settings:
+        print(f"Settings for the sample dataset (override them for your own data): {as_words(added)}")
+    if "data" in settings and model.task != "classify":
         find_data_yaml(str(settings["data"]))
-    YOLO(str(settings.pop("model"))).train(**settings)
+    model.train(**settings)
 
 
-def with_defaults(options: dict[str, object]) -> dict[str, object]:
-    """`options` completed by DEFAULTS; model and dataset files are also searched for in the folder of this script.
+def model_file(options: dict[str, object]) -> str:
+    """The model file or checkpoint to start from; also searched for in the folder of this script.
 
     Raises:
         OptionError: --resume does not say which run.
@@ -88,13 +120,25 @@ def with_defaults(options: dict[str, object]) -> dict[str, object]:
     from ultralytics.cfg import OptionError
 
     if not options.get("resume"):
-        settings = {**DEFAULTS, **({} if "data" in options else SAMPLE_DEFAULTS), **options}
-        return {**settings, **{key: str(in_train_dir(settings[key])) for key in ("model", "data")}}
-    # a resumed run keeps its own settings, so the defaults of this script do not apply
+        return str(in_train_dir(options.get("model") or DEFAULTS[str(options.get("task") or "detect")]["model"]))
     model = options.get("model") or options["resume"]
     if model is True:
         raise OptionError('--resume needs a checkpoint, such as "--resume runs/detect/train/weights/last.pt"')
-    return {**options, "model": str(model)}
+    return str(model)
+
+
+def with_defaults(options: dict[str, object], task: str) -> dict[str, object]:
+    """`options` without the model, completed by the defaults of a task.
+
+    The dataset file is also searched for in the folder of this script. A resumed run keeps its own settings, so the
+    defaults of this script do not apply to it.
+    """
+    settings = {key: value for key, value in options.items() if key != "model"}
+    if options.get("resume"):
+        return settings
+    settings = {**({} if "data" in options else SAMPLE_DEFAULTS[task]), **settings}
+    data = in_train_dir(settings.get("data") or DEFAULTS[task]["data"])
+    return {"project": PROJECT / "runs" / task, **settings, "data": str(data)}  # whatever the current folder is
 
 
 def in_train_dir(file: object) -> object:

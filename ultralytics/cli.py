@@ -19,11 +19,13 @@ from typing import Any
 from ultralytics.cfg import (
     DEFAULT_YAML,
     cfg_help,
+    find_data_folder,
     find_data_yaml,
-    find_model_yaml,
+    find_model_files,
     get_cfg,
     join_assignments,
     load_cfg_file,
+    model_rules,
     option,
     parse_words,
 )
@@ -32,6 +34,7 @@ from ultralytics.cfg.value_types import parse_literal
 from ultralytics.tasks import OFFICIAL_TASKS, TASKS, get_task
 from ultralytics.utils import ROOT
 from ultralytics.utils.checks import system_report
+from ultralytics.utils.printable import printable
 from ultralytics.utils.settings import DEFAULTS, settings
 from ultralytics.version import __version__
 
@@ -111,7 +114,7 @@ def _report(e: Exception) -> int:
     if os.environ.get(_DEBUG, "").lower() not in ("", "0", "false"):
         traceback.print_exception(e)
         return 2 if _is_user_error(e) else 1
-    text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
+    text = printable(str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e))
     if _is_user_error(e):
         print(f"yolo: {text}", file=sys.stderr)
         return 2
@@ -148,8 +151,9 @@ def _call(options: dict[str, Any]) -> None:
     model = options.pop("model")
     # report misspelled names before torch is imported and the model is built
     if model.lower().endswith((".yaml", ".yml")):
-        find_model_yaml(model)
-    if isinstance(data := options.get("data"), str):
+        find_model_files(model)
+    # a folder is the dataset of a classification network
+    if isinstance(data := options.get("data"), str) and not find_data_folder(data).is_dir():
         find_data_yaml(data)
     _execute(mode, model, task, options)
 
@@ -263,6 +267,9 @@ def _modules(_words: list[str]) -> None:
             if text:
                 print(f"  {label:<10} {text}")
     print("\nc1: input channels, c2: first argument of the row (scaled), n: repeats (scaled), *args: the others.")
+    print("\nModel files for every task, such as yolo11n-seg-AKConv.yaml for <model> = yolo11n-seg:")
+    for file in model_rules().values():
+        print("  " + file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "))
 
 
 def _without_annotations(signature: inspect.Signature) -> str:

@@ -19,7 +19,7 @@ LabelKind = Literal["box", "polygon", "keypoints", "oriented_box", "class"]
 
 @dataclass(frozen=True)
 class LabelSchema:
-    """What one line of a label file holds, and with it what an instance of the dataset has.
+    """What one line of a label file holds, and with it what an instance of the dataset has; and where the files are.
 
     Attributes:
         kind: "box" (`class cx cy w h`, or a polygon, of which the bounding box is used), "polygon" (`class x1 y1 x2 y2
@@ -27,10 +27,13 @@ class LabelSchema:
             keypoint, the visibility), "oriented_box" (`class x1 y1 x2 y2 x3 y3 x4 y4`), or "class" (no label file: the
             folder of an image is its class).
         kpt_shape: (number of keypoints, values per keypoint: 2 or 3) for "keypoints"; comes from the dataset file.
+        folder: name of the folder of the label files, which replaces `images` in the path of an image; the dataset file
+            may set it with `labels_dir`.
     """
 
     kind: LabelKind = "box"
     kpt_shape: tuple[int, int] | None = None
+    folder: str = "labels"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Task:
         labels: what a label file of the task holds.
         metric_keys: names of the task's metrics, in the order of the columns of results.csv.
         description: what its networks are called in messages.
+        imgsz: default image size in pixels.
+        kept_options: options of a checkpoint's training, besides those that every task keeps, with which later calls
+            start: they decide which images belong to a split and how an image is prepared.
+        unused_options: options that have no effect on the task although they have one in the mode.
         available: False for a task of 8.3.0 whose files are recognized, so that messages can name it, but whose
             classes are not part of this version.
     """
@@ -61,6 +68,9 @@ class Task:
     metric_keys: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     description: str = ""
+    imgsz: int = 640
+    kept_options: tuple[str, ...] = ()
+    unused_options: tuple[str, ...] = ()
     available: bool = True
 
     @property
@@ -80,6 +90,12 @@ def _metric_keys(*letters: str) -> tuple[str, ...]:
     return tuple(f"metrics/{figure}({letter})" for letter in letters for figure in figures)
 
 
+# there are no boxes to match, to suppress, to filter by class, to crop or to move
+_UNUSED_BY_CLASSIFICATION = (
+    *("single_cls", "rect", "close_mosaic", "multi_scale", "conf", "iou", "max_det", "agnostic_nms", "classes"),
+    *("augment", "cache", "save_crop", "save_conf", "show_boxes", "box", "cls", "dfl"),
+    *("degrees", "translate", "shear", "perspective", "bgr", "mosaic", "mixup"),
+)
 _ROWS = (
     Task(
         name="detect",
@@ -100,7 +116,6 @@ _ROWS = (
         labels=LabelSchema("polygon"),
         metric_keys=_metric_keys("B", "M"),
         description="a segmentation network",
-        available=False,
     ),
     Task(
         name="classify",
@@ -112,7 +127,9 @@ _ROWS = (
         labels=LabelSchema("class"),
         metric_keys=("metrics/accuracy_top1", "metrics/accuracy_top5"),
         description="a classification network",
-        available=False,
+        imgsz=224,
+        kept_options=("crop_fraction", "letterbox", "seed"),
+        unused_options=_UNUSED_BY_CLASSIFICATION,
     ),
     Task(
         name="pose",
@@ -123,7 +140,6 @@ _ROWS = (
         labels=LabelSchema("keypoints", (17, 3)),
         metric_keys=_metric_keys("B", "P"),
         description="a pose estimation network",
-        available=False,
     ),
     Task(
         name="obb",
@@ -134,7 +150,6 @@ _ROWS = (
         labels=LabelSchema("oriented_box"),
         metric_keys=_metric_keys("B"),
         description="a network for oriented boxes",
-        available=False,
     ),
 )
 OFFICIAL_TASKS: tuple[str, ...] = tuple(task.name for task in _ROWS)

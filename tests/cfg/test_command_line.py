@@ -66,3 +66,9 @@ def test_values_may_contain_spaces():
 def test_mistakes(line, message):
     with pytest.raises(OptionError, match=message):
         parse_words(line.split(), commands=["settings"])
+
+
+def test_quotes_that_a_shell_passed_on():
+    words = ["'mode=train'", "data='a b.yaml'", 'name="x"', "--project", "'p'", "source='a'b'"]
+    options = parse_words(words)
+    assert options == {"mode": "train", "data": "a b.yaml", "name": "x", "project": "p", "source": "'a'b'"}

@@ -79,6 +79,9 @@ def test_exponents_in_a_file(cwd):
         (["pose"], "train", "detect", ["pose"]),
         (["pose"], "train", "pose", []),
         (["label_smoothing"], "train", None, ["label_smoothing"]),
+        (["conf", "source", "imgsz"], "val", "classify", ["source", "conf"]),
+        (["seed"], "val", "classify", []),
+        (["seed"], "val", "detect", ["seed"]),
     ],
 )
 def test_options_without_effect(keys, mode, task, unused, messages):
@@ -117,3 +120,10 @@ def test_check_imgsz(imgsz, kwargs, size, warnings, messages):
 def test_check_imgsz_rejects(imgsz):
     with pytest.raises(OptionError, match="imgsz"):
         check_imgsz(imgsz)
+
+
+def test_texts_in_a_file_of_options_stay_as_written(tmp_path):
+    file = tmp_path / "o.yaml"
+    file.write_text("name: 2024_01\nproject: 010\nepochs: 3\nmodel:\n")
+    options = load_cfg_file(file)
+    assert (options["name"], options["project"], options["epochs"], options["model"]) == ("2024_01", "010", 3, None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ultralytics.cfg import data_root, find_data_yaml, find_model_yaml, lookup
+from ultralytics.cfg import data_root, find_data_folder, find_data_yaml, find_model_yaml, lookup
 from ultralytics.utils.files import yaml_load
 from ultralytics.utils.settings import settings
 
@@ -82,3 +82,12 @@ def test_data_root(cwd):
     assert data_root(shipped, "coco128") == [cwd / "datasets" / "coco128", cwd / "coco128"]
     settings["datasets_dir"] = str(cwd / "d")
     assert data_root(shipped, "coco128")[0] == cwd / "d" / "coco128"
+
+
+def test_folders_of_classification_data(cwd):
+    settings["datasets_dir"] = str(cwd / "d")
+    for name in ("d/flowers", "d/both", "both"):
+        (cwd / name).mkdir(parents=True)
+    assert find_data_folder("flowers") == cwd / "d" / "flowers"
+    assert find_data_folder("both") == cwd / "both"
+    assert find_data_folder("none") == cwd / "none"

@@ -57,8 +57,8 @@ def test_mapping_and_validation_alias(toy):
         ({"names": {"first": "a"}}, "must be 0 to 0"),
         ({"names": "a, b"}, "must be a list"),
         ({"names": []}, "must be a list"),
-        ({"val": 7}, "'val' is 7"),
-        ({"path": 7}, "path is 7"),
+        ({"val": {"x": 7}}, "'val' is"),
+        ({"path": [7]}, "path is"),
     ],
 )
 def test_contradictions(toy, content, message):
@@ -71,11 +71,48 @@ def test_nc_alone_makes_names(toy):
     assert check_det_dataset(write(toy.parent, names=None, nc=2))["names"] == {0: "class_0", 1: "class_1"}
 
 
+def test_names_and_folders_are_text_as_written(toy):
+    root = toy.parent
+    (root / "2024_01").mkdir()
+    toy.write_text(
+        "train: 2024_01\nval: images/train\ntest:\nnames: [yes, no, on, off, 010, 12:30, 1e3, null, 1_000]\n"
+    )
+    data = check_det_dataset(toy, splits=("train", "val"))
+    assert list(data["names"].values()) == ["yes", "no", "on", "off", "010", "12:30", "1e3", "null", "1_000"]
+    assert data["train"] == str(root.resolve() / "2024_01")
+    assert data["test"] is None
+    toy.write_text("train:\nval: images/train\nnames:\n  0: yes\n  1: 0x10\n  02: ~\n")
+    assert check_det_dataset(toy)["names"] == {0: "yes", 1: "0x10", 2: "~"}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("{0: a, 1: b, 1: c}", "the key '1' is also in line"),
+        ("{0: a, 1: b, 01: c}", "class number 1 occurs twice"),
+        ('{0: a, "0": b}', "the key '0' is also in line"),
+        ("[a, '']", "the name of class 1"),
+        ("{0: a, 1: }", "the name of class 1"),
+        ("[a, [b]]", "the name of class 1"),
+    ],
+)
+def test_wrong_names(toy, names, message):
+    toy.write_text(f"train:\nval: images/train\nnames: {names}\n")
+    with pytest.raises(ValueError, match=message):
+        check_det_dataset(toy)
+
+
+def test_dataset_file_in_utf_16(toy):
+    toy.write_bytes("train:\nval: images/train\nnames: [苹果, b]\n".encode("utf-16"))
+    assert check_det_dataset(toy)["names"] == {0: "苹果", 1: "b"}
+
+
 def test_missing_key(tmp_path):
     file = tmp_path / "d.yaml"
     file.write_text("val: images\nnames: [a]\n")
     with pytest.raises(DatasetError, match="no 'train:' line"):
-        check_det_dataset(file)
+        check_det_dataset(file, splits=("train", "val"))
+    assert check_det_dataset(file, splits=())["train"] is None
 
 
 def test_missing_images_name_place_and_remedy_and_run_nothing(toy, tmp_path):
@@ -150,6 +187,19 @@ def test_keypoint_lines(toy):
     assert {key: data[key] for key in lines} == lines
     assert label_schema(KEYPOINTS, data) == LabelSchema("keypoints", (3, 3))
     assert label_schema(LabelSchema("box"), data) == LabelSchema("box")  # keypoints in the file, boxes for the task
+
+
+@pytest.mark.parametrize("folder", ["", "..", "../labels", "labels/seg", "a\\b", 3, ["labels-seg"]])
+def test_wrong_labels_dir(toy, folder):
+    with pytest.raises(DatasetError, match=r"labels_dir is .* must be the name of a folder"):
+        check_det_dataset(with_lines(toy, labels_dir=folder))
+
+
+def test_labels_dir(toy):
+    assert label_schema(LabelSchema("polygon"), check_det_dataset(toy)).folder == "labels"
+    data = check_det_dataset(with_lines(toy, labels_dir="labels-seg", kpt_shape=[3, 3]))
+    assert label_schema(LabelSchema("polygon"), data) == LabelSchema("polygon", folder="labels-seg")
+    assert label_schema(KEYPOINTS, data) == LabelSchema("keypoints", (3, 3), "labels-seg")
 
 
 def test_a_dataset_of_boxes_needs_no_keypoint_lines(toy):

@@ -42,6 +42,21 @@ def test_find_in_lists(tmp_path, monkeypatch):
     assert find_images([listed]) == [str(tmp_path / "elsewhere.jpg")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "gbk"])
+def test_lists_in_other_encodings(tmp_path, encoding):
+    (tmp_path / "l.txt").write_bytes("./马.jpg\n./b.txt\n".encode(encoding))
+    assert find_images(tmp_path / "l.txt") == [str(tmp_path / "马.jpg")]
+
+
+def test_a_single_image(tmp_path, monkeypatch):
+    (tmp_path / "one.JPG").touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_images("one.JPG") == [str(tmp_path / "one.JPG")]
+    (tmp_path / "l.txt").write_text("l.txt\n")
+    with pytest.raises(DatasetError, match=r"no images in .*l\.txt"):
+        find_images("l.txt")
+
+
 @pytest.mark.parametrize(
     ("image", "label"),
     [
@@ -53,6 +68,12 @@ def test_find_in_lists(tmp_path, monkeypatch):
 )
 def test_label_path(image, label):
     assert label_path(image.replace("/", os.sep)) == label.replace("/", os.sep)
+
+
+def test_labels_in_another_folder():
+    image = os.path.join("d", "images", "train", "a.jpg")
+    assert label_path(image, "labels-seg") == os.path.join("d", "labels-seg", "train", "a.txt")
+    assert label_path("a.jpg", "labels-seg") == "a.txt"  # beside the image
 
 
 def test_imread_any_path(tmp_path):

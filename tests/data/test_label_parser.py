@@ -80,7 +80,7 @@ def test_repeated_lines_count_once_and_order_stays():
         (b"0 .1 .1 .2 .2 .3 1.5", "^1: coordinate 1.5"),
         (b"0 .5 .5 .2 .2\ncat .5 .5 .2 .2", "^2: .*cat"),
         (b"0 0,5 0.5 0.2 0.2", "^1: .*0,5"),
-        (b"\xff\xfe0\x00", "^1: this is not UTF-8 text"),
+        (b"\xd6\xd0 .5", "^1: this is not UTF-8 text"),
     ],
 )
 def test_bad_lines(raw, message):
@@ -182,3 +182,8 @@ def test_bad_lines_of_other_schemas(schema, raw, message):
 def test_keypoints_need_a_shape():
     with pytest.raises(ValueError, match="needs kpt_shape"):
         parse_labels(b"0 .5 .5 .4 .4 .3 .3", 1, LabelSchema("keypoints"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_other_encodings(encoding):
+    assert parse_labels("1 0.5 0.5 0.2 0.2\n".encode(encoding), 2).cls.tolist() == [1]

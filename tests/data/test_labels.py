@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from toy_dataset import write_label
 from ultralytics.data import labels as module
 from ultralytics.data.array_file import save_arrays
 from ultralytics.data.dataset_config import DatasetError
+from ultralytics.data.file_stamps import file_stamps
 from ultralytics.data.images import find_images, label_path
 from ultralytics.data.label_table import CORRUPT, EMPTY, FOUND, MISSING, VERSION, LabelTable
 from ultralytics.data.labels import load_labels
@@ -83,6 +85,50 @@ def test_same_size_edit_and_other_nc_are_noticed(images):
     os.utime(file, ns=(5, 5))
     assert load_labels(images, nc=2).cls[0] == 1
     assert load_labels(images, nc=1).status.tolist().count(CORRUPT) == 4
+
+
+def _copy_over(file: Path, new: bytes) -> None:  # cp -p
+    file.write_bytes(new)
+
+
+def _unpack(file: Path, new: bytes) -> None:  # unzip, tar
+    file.unlink()
+    file.write_bytes(new)
+
+
+def _move_over(file: Path, new: bytes) -> None:
+    other = file.with_suffix(".new")
+    other.write_bytes(new)
+    other.replace(file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="see test_stamps_by_content")
+@pytest.mark.parametrize("replace", [_copy_over, _unpack, _move_over])
+def test_edits_with_the_same_size_and_time_are_noticed(images, replace, checked):
+    """8.3.0 goes on with the old labels."""
+    assert load_labels(images, nc=2).cls[0] == 0
+    file = Path(label_path(images[0]))
+    before = file.stat()
+    checked.clear()
+    replace(file, file.read_bytes().replace(b"0 ", b"1 ", 1))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert load_labels(images, nc=2).cls[0] == 1
+    assert checked == ["00"]
+
+
+def test_stamps_by_content(images):
+    """The form for Windows, where a file's change time is not available."""
+    before = file_stamps(images, by_content=True)
+    file = Path(label_path(images[0]))
+    times = file.stat()
+    file.write_bytes(file.read_bytes().replace(b"0 ", b"1 ", 1))
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.remove(label_path(images[1]))
+    after = file_stamps(images, by_content=True)
+    assert (before != after).any(1).tolist() == [True, True, False, False, False, False]
+    assert after[1, 3:].tolist() == [-1, -1, -1]
+    assert (after[0, :5] == before[0, :5]).all()
 
 
 @pytest.mark.parametrize(

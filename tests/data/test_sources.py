@@ -124,7 +124,7 @@ def test_a_list_may_hold_everything_at_once(folder):
         (np.full((4, 6, 3), (0.2, 0.4, 1.0), np.float32), [51, 102, 255]),
         (np.full((4, 6, 3), (0.4, 40.0, 300.0), np.float64), [0, 40, 255]),
         (np.full((4, 6, 3), 0x1234, np.uint16), [0x12] * 3),
-        (np.full((4, 6, 3), (-4, 5, 999), np.int64), [0, 5, 255]),
+        (np.full((4, 6, 3), (-4, 5, 300), np.int64), [0, 5, 255]),
     ],
     ids=["gray", "one channel", "alpha", "float to 1", "float to 255", "16 bit", "integers"],
 )
@@ -280,3 +280,72 @@ def test_image_of_an_address_stays_in_memory(tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "gbk"])
+def test_lists_in_other_encodings(tmp_path, encoding):
+    write(tmp_path / "马.jpg")
+    (tmp_path / "l.txt").write_bytes("马.jpg\n".encode(encoding))
+    (batch,) = load_source(tmp_path / "l.txt")
+    assert batch.paths == [str(tmp_path / "马.jpg")]
+
+
+@pytest.mark.parametrize("lines", [("a.txt", "a.txt"), ("b.txt", "a.txt")])
+def test_a_list_that_names_itself(tmp_path, lines):
+    for name, line in zip("ab", lines, strict=True):
+        (tmp_path / f"{name}.txt").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match="names itself"):
+        load_source(tmp_path / "a.txt")
+
+
+def test_a_list_of_lists(tmp_path):
+    write(tmp_path / "x.jpg")
+    (tmp_path / "b.txt").write_text("x.jpg\n")
+    (tmp_path / "a.txt").write_text("b.txt\nb.txt\n")
+    assert len(load_source(tmp_path / "a.txt")) == 2
+
+
+def test_a_list_of_streams_that_names_itself(tmp_path):
+    (tmp_path / "a.streams").write_text("a.streams\n")
+    with pytest.raises(ValueError, match="names another list"):
+        load_source(tmp_path / "a.streams")
+
+
+def test_patterns_in_folders_with_brackets(tmp_path):
+    folder = tmp_path / "set [1]"
+    for name in ("a.jpg", "sub/b1.jpg", "sub/b2.jpg"):
+        write(folder / name)
+    assert [b.paths[0] for b in load_source(folder / "*.jpg")] == [str(folder / "a.jpg")]
+    assert len(load_source(str(folder / "**" / "*.jpg"))) == 3
+    assert [b.paths[0] for b in load_source(folder / "sub" / "b[2-9].jpg")] == [str(folder / "sub" / "b2.jpg")]
+
+
+def test_names_with_blanks_around_them(tmp_path, monkeypatch):
+    write(tmp_path / " a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert [b.paths[0] for b in load_source(" a.jpg")] == [" a.jpg"]
+    write(tmp_path / "b.jpg")
+    assert [b.paths[0] for b in load_source(" b.jpg ")] == ["b.jpg"]
+
+
+@pytest.mark.parametrize("source", ["", "  ", [""]])
+def test_an_empty_source_is_not_the_current_folder(source, tmp_path, monkeypatch):
+    write(tmp_path / "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="source is an empty text"):
+        load_source(source)
+
+
+def test_a_stride_beyond_the_end_of_a_video(tmp_path, warnings):
+    """Such a video was called unreadable."""
+    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32))
+    for _ in range(3):
+        video.write(np.zeros((32, 32, 3), np.uint8))
+    video.release()
+    with pytest.raises(ValueError, match=r"vid_stride=5 exceeds the number of frames of .*v\.avi"):
+        list(load_source(tmp_path / "v.avi", vid_stride=5))
+    assert len(list(load_source(tmp_path / "v.avi", vid_stride=3))) == 1
+    write(tmp_path / "a.jpg")
+    assert len(list(load_source(tmp_path, vid_stride=5))) == 1
+    assert len(warnings) == 1
+    assert "vid_stride=5 exceeds" in warnings[0]

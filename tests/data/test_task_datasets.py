@@ -36,6 +36,26 @@ def make(root, kind, augment=False, n=5, lines=None, **options):
     return YOLODataset(data["train"], data=data, imgsz=64, batch_size=n, augment=augment, schema=schema, **options)
 
 
+def test_images_are_shared_by_label_folders(tmp_path):
+    """`labels_dir` in the dataset file: two tasks with the same images, each with its cache and its stamps."""
+    polygons = make(tmp_path, "polygon")
+    for file in sorted((tmp_path / "labels").iterdir()):
+        keypoints = LINES["keypoints"].format(c=1) if file.stem != "4" else ""
+        (tmp_path / "labels-pose").mkdir(exist_ok=True)
+        (tmp_path / "labels-pose" / file.name).write_text(keypoints)
+    content = json.loads((tmp_path / "data.yaml").read_text()) | {"kpt_shape": [3, 3], "labels_dir": "labels-pose"}
+    (tmp_path / "data.yaml").write_text(json.dumps(content))
+    data = check_det_dataset(tmp_path / "data.yaml", schema=SCHEMAS["keypoints"])
+    schema = label_schema(SCHEMAS["keypoints"], data)
+    for cls in (1, 0):
+        (tmp_path / "labels-pose" / "0.txt").write_text(LINES["keypoints"].format(c=cls) + "\n" * cls)
+        poses = YOLODataset(data["train"], data=data, imgsz=64, schema=schema)
+        assert poses.im_files[:] == polygons.im_files[:]
+        assert poses.table.cls.tolist() == [cls, 1, 1, 1]
+        assert poses.table.keypoints.shape == (4, 3, 3)
+    assert polygons.table.cls.tolist() == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("kind", "shapes"),
     [

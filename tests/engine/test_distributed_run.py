@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import ultralytics
@@ -21,13 +23,18 @@ WORKER = """
 import hashlib, json, sys
 from datetime import timedelta
 import torch.distributed as td
-from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.tasks import get_task
 from ultralytics.utils import dist
 from ultralytics.utils.torch_utils import unwrap
 
 td.init_process_group("gloo", timeout=timedelta(seconds=120))
-events, images = [], []
-trainer = DetectionTrainer(overrides=json.loads(sys.argv[1]))
+events, images, scales = [], [], []
+options = json.loads(sys.argv[1])
+trainer = get_task(options.get("task", "detect")).load("trainer")(overrides=options)
+def note_scale(t):
+    backward = t.optimization.backward
+    t.optimization.backward = lambda loss: scales.append(float(loss / t.loss)) or backward(loss)
+trainer.add_callback("on_train_start", note_scale)
 for event in trainer.callbacks:
     trainer.add_callback(event, lambda t, event=event: events.append(event))
 seen = trainer.preprocess_batch
@@ -37,7 +44,7 @@ weights = b"".join(p.detach().numpy().tobytes() for p in unwrap(trainer.model).p
 facts = {
     "save_dir": str(trainer.save_dir), "events": events, "images": images, "epoch": trainer.epoch,
     "weights": hashlib.sha256(weights).hexdigest(), "validator": trainer.validator is not None,
-    "csv": trainer.csv.exists(),
+    "csv": trainer.csv.exists(), "scales": sorted(set(scales)),
 }
 open(f"{sys.argv[2]}/rank{dist.rank()}.json", "w").write(json.dumps(facts))
 td.destroy_process_group()
@@ -109,6 +116,24 @@ def test_the_weights_stay_equal(two_runs):
     assert main["weights"] == other["weights"]
     assert main["epoch"] == other["epoch"] == 2
     assert other["events"][-1] == "teardown"
+
+
+def test_gradients_are_those_of_one_process(two_runs, tmp_path):
+    """They are averaged: a loss that is a sum over the images counts once per process, a mean does not."""
+    assert [facts["scales"] for facts in two_runs[0]] == [[2.0], [2.0]]
+    rows = ["[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, Classify, [nc]]"]
+    (tmp_path / "tiny-cls.yaml").write_text(f"nc: 2\nbackbone: [{rows[0]}]\nhead: [{rows[1]}]\n")
+    for i in range(8):
+        folder = tmp_path / "data" / ("train" if i < 4 else "val") / f"class{i % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{i}.png"), np.full((40, 40, 3), 100 * (i % 2), np.uint8))
+    options = {
+        "task": "classify", "model": str(tmp_path / "tiny-cls.yaml"), "data": str(tmp_path / "data"), "epochs": 1,
+        "imgsz": 32, "batch": 4, "workers": 0, "device": "cpu", "plots": False, "project": str(tmp_path / "runs"),
+    }  # fmt: skip
+    main, other = run_two(options, tmp_path)
+    assert main["scales"] == other["scales"] == [1.0]
+    assert main["weights"] == other["weights"]
 
 
 def test_the_time_limit_ends_both_ranks(tiny_model_text, tiny_data, tmp_path):

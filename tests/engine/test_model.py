@@ -199,7 +199,9 @@ def test_mistakes(tiny_model, call, message):
 
 
 def test_other_tasks_are_named(tiny_model):
-    with pytest.raises(ValueError, match="'pose' is not part of this version"):
+    with pytest.raises(ValueError, match=r"the task 'poes' is not part of this version.*did you mean 'pose'"):
+        YOLO(tiny_model, task="poes")
+    with pytest.raises(ValueError, match="the last row is Detect; a pose network needs Pose"):
         YOLO(tiny_model, task="pose")
 
 
@@ -246,8 +248,8 @@ def test_settings_of_a_checkpoint_that_no_call_could_use_are_left_out(tiny_model
 
 
 def test_a_checkpoint_of_another_task_is_named(tiny_model, tmp_path):
-    save_checkpoint(tmp_path / "a.pt", YOLO(tiny_model).model, finished=True, train_args={"task": "segment"})
-    with pytest.raises(ValueError, match=r"a\.pt: the task 'segment' is not part of this version"):
+    save_checkpoint(tmp_path / "a.pt", YOLO(tiny_model).model, finished=True, train_args={"task": "track3d"})
+    with pytest.raises(ValueError, match=r"task=track3d is invalid: .task. accepts detect, segment"):
         YOLO(tmp_path / "a.pt")
     with pytest.raises(ValueError, match="'' is not a model"):
         YOLO("")

@@ -11,9 +11,10 @@ from torch import nn
 
 from ultralytics.cfg import get_cfg
 from ultralytics.data.source_batch import Frame
-from ultralytics.engine.prediction_writer import VIDEO_SUFFIX, PredictionWriter
+from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.predictor import BasePredictor
 from ultralytics.engine.results import Results
+from ultralytics.engine.video_file import VIDEO_SUFFIX
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import ultralytics
+from ultralytics.nn.model_file import yaml_model_load
 from ultralytics.nn.registry import registered
 from ultralytics.nn.tasks import DetectionModel, guess_model_task
-from ultralytics.utils.files import yaml_load
 
 FOLDER = Path(ultralytics.__file__).parent / "cfg" / "models" / "add"
 FILES = sorted(p.name for p in FOLDER.glob("*.yaml"))
@@ -34,7 +34,7 @@ def _scaled(file, letter):
 
 
 def _rows(file):
-    d = yaml_load(FOLDER / file)
+    d = yaml_model_load(FOLDER / file)
     return d["backbone"] + d["head"]
 
 
@@ -45,7 +45,7 @@ def test_rows_are_where_the_specification_wants_them(file):
     assert {i: (row[2], row[3]) for i, row in enumerate(rows) if row[2] in registered()} == added
     assert rows[-1][0] == detect
     base = "11/yolo11.yaml" if file.startswith("yolo11") else "v8/yolov8.yaml"
-    d, expected = yaml_load(FOLDER / file), yaml_load(FOLDER.parent / base)
+    d, expected = yaml_model_load(FOLDER / file), yaml_model_load(FOLDER.parent / base)
     assert d["scales"] == expected["scales"]
     assert d["nc"] == (2 if file == "yolo11-AKConv.yaml" else 80)
 

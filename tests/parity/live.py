@@ -18,7 +18,7 @@ import torch
 
 from ultralytics import YOLO
 from ultralytics.nn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.nn.tasks import ClassificationModel, DetectionModel, SegmentationModel, yaml_model_load
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent
@@ -151,7 +151,7 @@ def own_checkpoints(recipe, dataset, tmp_path_factory):
     """{name: (checkpoint, dataset with labels close to its detections)}, images, results of the official package."""
     folder = tmp_path_factory.mktemp("own")
     files = {}
-    for name, legacy in (("yolov8n", False), ("yolov8n", True), ("yolo11n", False)):
+    for name, legacy in (("yolov8n", False), ("yolov8n", True), ("yolov10n", False), ("yolo11n", False)):
         # rounded to half precision, because the official package reads the half-precision network
         network = recipe.stir(build(name, legacy)).half().float()
         network.names = {i: f"name {i}" for i in range(80)}
@@ -191,7 +191,7 @@ def label_with(yolo, dataset, folder):
     return folder / "data.yaml"
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolov8n-published", "yolo11n", "running"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolov8n-published", "yolov10n", "yolo11n", "running"])
 def test_official_package_reads_our_checkpoints(name, own_checkpoints, recipe, tmp_path):
     pairs, images, results = own_checkpoints
     file, data = pairs[name]
@@ -217,7 +217,7 @@ def test_official_package_reads_our_checkpoints(name, own_checkpoints, recipe, t
 # ---- official checkpoints in our package -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["yolov8n.yaml", "yolo11n.yaml"])
+@pytest.mark.parametrize("model", ["yolov8n.yaml", "yolov10n.yaml", "yolo11n.yaml"])
 def test_we_read_official_checkpoints(model, dataset, recipe, tmp_path):
     """Checkpoints saved during training (with loss, optimizer, settings), stripped ones, and fused ones."""
     job(tmp_path, "train", model=model, data=str(dataset / "data.yaml"), imgsz=64)
@@ -235,6 +235,74 @@ def test_we_read_official_checkpoints(model, dataset, recipe, tmp_path):
     assert YOLO(tmp_path / "finished.pt").val(
         data=str(dataset / "data.yaml"), imgsz=64, workers=0, plots=False, verbose=False, project=str(tmp_path)
     )
+
+
+def test_the_activation_that_a_yolov6_leaves_behind_is_restored(recipe, tmp_path):
+    job(tmp_path, "activation")
+    network = load_checkpoint(tmp_path / "relu.pt").network
+    assert network.yaml["activation"] == "nn.ReLU()"
+    with torch.no_grad():
+        found = network(recipe.image(recipe.SHAPES["rectangular"]))[0].numpy()
+    close(found, arrays(tmp_path / "relu.npz")[0], 1e-5)
+
+
+# ---- classification --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def class_folders(bccd_crops, tmp_path_factory):
+    """Nine training and fifteen validation images of three classes where the official package may write."""
+    root = tmp_path_factory.mktemp("classes")
+    for split, count in (("train", 3), ("val", 5)):
+        for folder in sorted((bccd_crops / split).iterdir()):
+            (root / split / folder.name).mkdir(parents=True)
+            for source in sorted(folder.iterdir())[:count]:
+                shutil.copyfile(source, root / split / folder.name / source.name)
+    return root
+
+
+def test_classification_checkpoints_in_both_directions(class_folders, recipe, tmp_path):
+    """Probabilities to 1e-5 (1e-3 where the official package reads half precision), metrics to 1e-3."""
+    images = [str(p) for p in sorted((class_folders / "val").rglob("*.jpg"))]
+    job(tmp_path / "official", "train_classes", data=str(class_folders), images=images)
+    same_classes(tmp_path / "official" / "official.pt", tmp_path / "official", class_folders, images, 1e-5)
+    network = recipe.stir(ClassificationModel("yolo11n-cls.yaml", nc=3, verbose=False))
+    network.names = {0: "Platelets", 1: "RBC", 2: "WBC"}
+    file = tmp_path / "own.pt"
+    save_checkpoint(file, network, finished=True, train_args={"task": "classify", "imgsz": 64})
+    job(tmp_path / "own", "use_classes", file=str(file), data=str(class_folders), images=images)
+    same_classes(file, tmp_path / "own", class_folders, images, 1e-2)
+
+
+def same_classes(file, results, data, images, tolerance):
+    yolo = YOLO(file)
+    found = np.stack([r.probs.data.numpy() for r in yolo.predict(images, imgsz=64, verbose=False)])
+    np.testing.assert_allclose(found, arrays(results / "probabilities.npz")[0], atol=tolerance)
+    metrics = yolo.val(data=str(data), imgsz=64, workers=0, plots=False, verbose=False, project=str(results))
+    expected = json.loads((results / "metrics.json").read_text())
+    assert yolo.names == {int(k): v for k, v in expected["names"].items()}
+    for key, value in metrics.results_dict.items():
+        assert value == pytest.approx(expected[key], abs=1e-3), key
+
+
+def test_segmentation_checkpoints_in_both_directions(recipe, tmp_path):
+    """Masks, boxes and metrics of ours read there, and of theirs read here, are those of the golden file."""
+    script = TESTS / "models" / "golden" / "make_segment.py"
+    make_segment, golden = recipe.load(script), json.loads(script.with_name("segment.json").read_text())
+    (tmp_path / "seg.yaml").write_text(make_segment.MODEL)
+    network = make_segment.stir(SegmentationModel(tmp_path / "seg.yaml", verbose=False)).half().float()
+    network.names = {0: "a", 1: "b"}
+    save_checkpoint(tmp_path / "ours.pt", network, finished=True, train_args={"task": "segment"})
+    out = job(tmp_path / "official", "segment", script=str(script), checkpoint=str(tmp_path / "ours.pt"))
+    compare(json.loads((out / "segment.json").read_text()), golden, "golden")
+    there = json.loads((out / "ours.json").read_text())
+    compare(there["results"], golden["results"], "ours in the official package")
+    yolo = YOLO(out / "seg.pt")
+    paths = [str(out / "images" / f"{i}.png") for i in range(len(make_segment.SHAPES))]
+    here = [make_segment.record(yolo.predict(path, **make_segment.PREDICT)[0]) for path in paths]
+    compare(here, golden["results"], "theirs in this package")
+    for metrics in (there["metrics"], yolo.val(data=str(out / "data.yaml"), **make_segment.VAL).results_dict):
+        assert metrics == pytest.approx(golden["metrics"]["rect"], abs=1e-3)
 
 
 def test_official_checkpoints_of_other_tasks_are_refused_by_name(tmp_path):

@@ -28,6 +28,9 @@ def main():
         TESTS / "utils" / "golden" / "make.py",
         networks / "make_networks.py",
         networks / "make_families.py",
+        TESTS / "models" / "golden" / "make_classification.py",
+        TESTS / "models" / "golden" / "make_pose.py",
+        TESTS / "models" / "golden" / "make_segment.py",
     ):
         subprocess.run([sys.executable, str(script)], check=True)
     if len(sys.argv) > 1:

@@ -12,9 +12,17 @@ import numpy as np
 import torch
 
 _SOURCE = Path(__file__).resolve().parents[1] / "nn" / "golden" / "make_networks.py"
-_SPEC = importlib.util.spec_from_file_location("make_networks", _SOURCE)
-_MODULE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MODULE)
+
+
+def load(path):
+    """The module of a script that is not in a package."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_MODULE = load(_SOURCE)
 stir, image = _MODULE.stir, _MODULE.image
 
 SCALES = [f"{family}{letter}" for family in ("yolov8", "yolo11") for letter in "nsmlx"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ultralytics.models.yolo.detect import DetectionValidator
-from ultralytics.utils import LOGGER, IterableSimpleNamespace, coco
+from ultralytics.utils import LOGGER, IterableSimpleNamespace, coco, rle
 
 NAMES = {0: "a", 1: "b"}
 
@@ -32,6 +32,15 @@ def pycocotools():
 
 def test_image_numbers():
     assert [coco.image_id(x) for x in ("a/000012.jpg", "b/x1.png", "²")] == [12, "x1", "²"]
+
+
+def test_images_of_equal_names_have_their_own_numbers():
+    files = ("x/a.jpg", "y/a.jpg", "x/a_2.jpg", "7.jpg", "007.jpg", "x/a.jpg")
+    ground_truth = truth(*((file, [], []) for file in files[:-1]))
+    assert [ground_truth.image_id(file) for file in files] == ["a", "a_2", "a_2_2", 7, "007_2", "a"]
+    assert [(image["id"], image["file_name"]) for image in ground_truth.as_dict()["images"][:2]] == [
+        ("a", "a.jpg"), ("a_2", "a.jpg"),
+    ]  # fmt: skip
 
 
 def test_json_of_the_labels(tmp_path):
@@ -94,10 +103,83 @@ def test_classes_without_instances_are_ignored(pycocotools):
     )
 
 
+def disk(x, y, radius):
+    rows, columns = np.mgrid[:100, :200]
+    return (columns - x) ** 2 + (rows - y) ** 2 < radius**2
+
+
+def scene(num_images=20):
+    """Ground truth with masks and keypoints, and detections near it: (GroundTruth, detections)."""
+    rng = np.random.default_rng(0)
+    ground_truth, detections = coco.GroundTruth(NAMES), []
+    for i in range(num_images):
+        circles = np.stack([rng.uniform(20, 180, 4), rng.uniform(20, 80, 4), rng.uniform(6, 45, 4)], 1)
+        masks, classes = [disk(*circle) for circle in circles], rng.integers(0, 2, 4)
+        points = np.concatenate([rng.uniform(0, 100, (4, 5, 2)), rng.integers(0, 3, (4, 5, 1))], 2)
+        ground_truth.add(f"{i}.jpg", (100, 200), box_of(masks), classes, masks=masks, keypoints=points)
+        for circle, c, true in zip(circles, classes, points, strict=True):
+            mask = disk(*(circle * np.exp(rng.normal(0, 0.1, 3))))
+            x1, y1, x2, y2 = box_of([mask])[0]
+            found = detection(i, int(c), x1, y1, x2 - x1, y2 - y1, float(rng.random()))
+            found["segmentation"] = rle.encode(mask)
+            found["keypoints"] = (true + rng.normal(0, 3, true.shape)).reshape(-1).tolist()
+            detections.append(found)
+    return ground_truth, detections
+
+
+def box_of(masks):
+    """Corners around each mask."""
+    boxes = []
+    for mask in masks:
+        rows, columns = np.nonzero(mask)
+        boxes.append([float(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)])
+    return np.array(boxes)
+
+
+def test_masks_by_hand(pycocotools):
+    """The boxes are equal and half of the masks is: one instance is found by its box only."""
+    full, half = np.zeros((100, 200), bool), np.zeros((100, 200), bool)
+    full[20:60, 10:50], half[20:40, 10:50] = True, True
+    ground_truth = coco.GroundTruth(NAMES)
+    ground_truth.add("a.jpg", (100, 200), np.array([[10, 20, 50, 60]]), np.array([0]), masks=[full])
+    annotation = ground_truth.as_dict()["annotations"][0]
+    assert (annotation["area"], annotation["segmentation"]) == (1600, rle.encode(full))
+    found = [detection("a", 0, 10, 20, 40, 40, 0.9) | {"segmentation": rle.encode(half)}]
+    assert coco.evaluate(ground_truth.as_dict(), found)["AP"] == pytest.approx(1)
+    masks = coco.evaluate(ground_truth.as_dict(), found, "segm")
+    assert (masks["AP50"], masks["AP75"], masks["AP"]) == pytest.approx((1, 0, 0.1))  # IoU 0.5 is enough for 0.5 only
+
+
+def test_keypoints_by_hand(pycocotools):
+    """A shift of one standard deviation (twice sigma times the root of the area) has the similarity exp(-1 / 2)."""
+    points = np.array([[10.0, 10, 2], [30, 30, 2], [50, 20, 0]])
+    ground_truth = coco.GroundTruth(NAMES)
+    ground_truth.add("a.jpg", (100, 200), np.array([[0, 0, 50, 50]]), np.array([0]), keypoints=points[None])
+    annotation = ground_truth.as_dict()["annotations"][0]
+    assert (annotation["num_keypoints"], annotation["area"]) == (2, 0.53 * 2500)
+    moved = points + np.array([2 * 0.1 * np.sqrt(annotation["area"]), 0, 0])
+    found = [detection("a", 0, 0, 0, 50, 50, 0.9) | {"keypoints": moved.reshape(-1).tolist()}]
+    metrics = coco.evaluate(ground_truth.as_dict(), found, "keypoints", sigmas=[0.1] * 3)
+    assert list(metrics) == list(coco.KEYPOINT_METRICS)
+    assert (metrics["AP"], metrics["AP50"], metrics["AP75"]) == pytest.approx((0.3, 1, 0))  # exp(-1 / 2) is 0.607
+
+
+@pytest.mark.parametrize("overlap", ["bbox", "segm", "keypoints"])
+def test_engines_agree(pycocotools, overlap):
+    pytest.importorskip("faster_coco_eval")
+    ground_truth, detections = scene()
+    metrics = [
+        coco.evaluate(ground_truth.as_dict(), detections, overlap, sigmas=[0.1] * 5, engine=engine)
+        for engine in coco.ENGINES
+    ]
+    assert 0.1 < metrics[0]["AP"] < 0.95
+    assert metrics[0] == pytest.approx(metrics[1], abs=1e-6, nan_ok=True)
+
+
 @pytest.mark.parametrize(
     ("images", "detections", "message"),
     [
-        ([("x/a.jpg", [], []), ("y/a.png", [], [])], [], "two images have the name a"),
+        ([("x/a.jpg", [], []), ("x/a.jpg", [], [])], [], "two images have the name a"),
         ([("a.jpg", [], [])], [detection("b", 0, 0, 0, 9, 9, 0.5)], "not in the ground truth, such as b"),
     ],
 )
@@ -107,13 +189,15 @@ def test_invalid_detections(images, detections, message, pycocotools):
 
 
 def test_without_the_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    for name in ("pycocotools.coco", "faster_coco_eval"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match="pip install pycocotools"):
         coco.evaluate(truth().as_dict(), [])
 
 
 def test_validation_without_the_package_still_writes(monkeypatch, tmp_path, tiny_data):
-    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    for name in ("pycocotools.coco", "faster_coco_eval"):
+        monkeypatch.setitem(sys.modules, name, None)
     texts = []
     monkeypatch.setattr(LOGGER, "warning", texts.append)
     validator = run(tiny_data, tmp_path, names={0: "bright", 1: "dark"})

@@ -60,3 +60,13 @@ def test_confusion_matrix_accumulates_and_accepts_none():
 
 def test_confusion_matrix_matches_the_official_package(golden_metrics, actual_metrics):
     assert actual_metrics["confusion"] == golden_metrics["confusion"]
+
+
+def test_classified_images_have_no_background():
+    matrix = ConfusionMatrix(3, task="classify")
+    matrix.process_cls_preds(
+        [torch.tensor([[0, 1], [2, 0]]), torch.tensor([[1, 2]])], [torch.tensor([0, 1]), torch.tensor([1])]
+    )
+    np.testing.assert_array_equal(matrix.matrix, [[1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    true_positives, false_positives = matrix.tp_fp()
+    assert true_positives.tolist() == [1, 1, 0] and false_positives.tolist() == [0, 0, 1]

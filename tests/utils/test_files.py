@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ultralytics.engine.results import write_label_file
 from ultralytics.utils.files import (
     YamlError,
     atomic_write,
@@ -18,6 +19,7 @@ from ultralytics.utils.files import (
     yaml_load,
     yaml_save,
 )
+from ultralytics.utils.image_files import write_image
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,58 @@ def test_yaml_load_gbk(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_bytes("names: [苹果]".encode("gbk"))
     assert yaml_load(file) == {"names": ["苹果"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_yaml_load_other_encodings(encoding, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_bytes("names: [苹果, b]\n".encode(encoding))
+    assert yaml_load(file) == {"names": ["苹果", "b"]}
+
+
+def test_yaml_load_text_keys(tmp_path):
+    """Below these keys nothing is converted; elsewhere 010 stays the number 8 of PyYAML."""
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "names: [yes, 010, 12:30, 1e3, 2024-01-01, null, ~, <<, '7']\nmore:\n  010: off\npath:\nnumber: 010\n"
+    )
+    data = yaml_load(file, ("names", "more", "path"))
+    assert data["names"] == ["yes", "010", "12:30", "1e3", "2024-01-01", "null", "~", "<<", "7"]
+    assert data["more"] == {"010": "off"}
+    assert data["path"] is None
+    assert data["number"] == 8
+
+
+def test_yaml_load_allows_ordinary_aliases_and_merges(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("base: &b {a: 1, c: [1, 2]}\nnames: {<<: *b, a: 3}\nlist: [*b, *b]\n")
+    data = yaml_load(file, ("names",))  # a value that an alias shares with `names` is text in both
+    assert data["names"] == {"a": "3", "c": ["1", "2"]}
+    assert data["list"] == [data["base"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", r"a\.yaml:3: the key 'a' is also in line 1"),
+        ("names:\n  0: a\n  1: b\n  1: c\n", r"a\.yaml:4: the key '1' is also in line 3"),
+        ("x: [{a: 1, a: 1}]", r"a\.yaml:1: the key 'a'"),
+        ("a: &a [*a]\n", r"a\.yaml:1: this value contains itself"),
+        ("a: " + "[" * 5000, "nested too deeply|this is not YAML"),
+    ],
+)
+def test_yaml_load_refuses(text, message, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(YamlError, match=message):
+        yaml_load(tmp_path / "a.yaml")
+
+
+def test_yaml_load_refuses_an_alias_bomb(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
+    (tmp_path / "a.yaml").write_text("\n".join([*lines, "names: *a29"]))
+    with pytest.raises(YamlError, match=r"aliases .* stand for 2e\+30 values"):
+        yaml_load(tmp_path / "a.yaml", ("names",))
 
 
 @pytest.mark.parametrize(
@@ -186,3 +240,15 @@ def test_find_file(tmp_path, monkeypatch):
         assert part in str(e.value)
     with pytest.raises(FileNotFoundError, match=r"is a folder, not a recipe; did you mean '.*a\.yaml'"):
         find_file(second, folders, "recipe")
+
+
+def test_files_written_by_the_thousand_do_not_wait_for_the_disk(tmp_path, monkeypatch):
+    """A label file took 50 times as long as its writing."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_label_file(tmp_path / "a.txt", ["0 0.5 0.5 0.1 0.1"])
+    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    assert (synced, (tmp_path / "a.txt").read_text()) == ([], "0 0.5 0.5 0.1 0.1\n")
+    with atomic_write(tmp_path / "last.pt") as f:
+        f.write(b"weights")
+    assert len(synced) == 1

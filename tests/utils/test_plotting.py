@@ -173,6 +173,13 @@ class TestAnnotator:
         annotator.kpts(points[:, :2], (120, 200), radius=3)
         assert changed(gray(), annotator.result())[3] >= 102  # without confidences
 
+    def test_keypoints_have_a_rim_that_contrasts_with_their_color(self):
+        for color, rim in (((104, 31, 17), 255), ((255, 255, 255), 0)):
+            annotator = Annotator(np.full((40, 40, 3), color, np.uint8))  # on an image of the same color
+            annotator.kpts(np.array([[20.0, 20.0]]), (40, 40), radius=5, kpt_color=color)
+            assert annotator.result()[20, 20].tolist() == list(color)
+            assert abs(int(annotator.result()[20, 26, 0]) - rim) < 60
+
     def test_outline_of_a_segment(self):
         annotator = Annotator(gray())
         polygon = np.array([[50.0, 40], [90, 40], [90, 80], [50, 80]])
@@ -203,3 +210,25 @@ def test_the_names_of_8_3_0_are_found_here():
     assert plotting.plot_results is charts.plot_results
     with pytest.raises(AttributeError, match="plot_nothing"):
         _ = plotting.plot_nothing
+
+
+def drawn(boxes, labels, size=(120, 200)):
+    annotator = Annotator(gray(*size))
+    annotator.boxes(boxes, labels, [(255, 0, 0)] * len(boxes))
+    return annotator.result()
+
+
+def test_a_label_hidden_by_a_later_one_is_left_out():
+    same, apart = [(60, 60, 100, 100)] * 2, [(10, 60, 50, 100), (140, 60, 180, 100)]
+    assert np.array_equal(drawn(same, ["first", "last"]), drawn(same, ["", "last"]))
+    assert not np.array_equal(drawn(apart, ["first", "last"]), drawn(apart, ["", "last"]))
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_labels_do_not_cover_the_instances_of_a_crowded_image(rotated):
+    boxes = np.array([(x, y, x + 8, y + 8) for y in range(4, 116, 16) for x in range(4, 196, 16)])
+    if rotated:
+        boxes = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
+    for n, is_covered in ((len(boxes), False), (20, True)):
+        labels = ["label"] * n
+        assert np.array_equal(drawn(boxes[:n], labels), drawn(boxes[:n], [""] * n)) != is_covered

@@ -137,3 +137,9 @@ def test_user_without_home(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("YOLO_CONFIG_DIR")
     assert settings_dir() == Path(tempfile.gettempdir()) / "Ultralytics"
     assert "set YOLO_CONFIG_DIR" in capsys.readouterr().out
+
+
+def test_a_folder_whose_name_is_not_unicode(file):
+    name = "/data/" + bytes([0xB9, 0xE3]).decode("utf-8", "surrogateescape")
+    Settings(file)["runs_dir"] = name
+    assert Settings(file)["runs_dir"] == name

@@ -112,6 +112,7 @@ def test_probiou_has_a_finite_gradient_for_identical_and_far_boxes():
 
 def test_suppression_of_many_boxes_equals_the_whole_matrix(monkeypatch):
     monkeypatch.setattr(rotated_boxes, "_ROWS", 16)
+    monkeypatch.setattr(rotated_boxes, "_COLUMNS", 24)
     boxes = make_tasks.rotated_boxes(3, 100)
     scores = torch.rand(100, generator=torch.Generator().manual_seed(0))
     order = scores.argsort(descending=True)
@@ -119,13 +120,6 @@ def test_suppression_of_many_boxes_equals_the_whole_matrix(monkeypatch):
     expected = order[overlap.max(0).values < 0.4]
     assert torch.equal(rotated_boxes.nms_rotated(boxes, scores, 0.4), expected)
     assert 0 < len(expected) < 100
-
-
-def test_classes_do_not_suppress_each_other():
-    boxes = torch.tensor([[50.0, 50, 40, 20, 0]] * 2)
-    moved = rotated_boxes.move_classes_apart(boxes, torch.tensor([0.0, 1.0]))
-    assert len(rotated_boxes.nms_rotated(moved, torch.tensor([0.9, 0.8]), 0.5)) == 2
-    assert len(rotated_boxes.nms_rotated(boxes, torch.tensor([0.9, 0.8]), 0.5)) == 1
 
 
 # ---- masks
@@ -140,6 +134,16 @@ def test_crop_options():
     assert (by_box <= margin).all()
     assert (margin <= none).all()
     assert by_box.sum() < margin.sum() < none.sum()
+
+
+def test_masks_with_the_letterbox_of_a_validation_batch():
+    """The image is not scaled up to the batch's shape; its scale and border are given."""
+    values = torch.zeros(1, 1, 16, 24)
+    values[..., 4:8, 6:12] = 1  # rows 16 to 32 and columns 24 to 48 of 64 x 96 pixels
+    scaled = masks.scale_masks(values, (60, 80), input_shape=(64, 96), ratio_pad=((0.5, 0.5), (20, 12)))[0, 0] > 0.5
+    rows, columns = scaled.nonzero().T
+    found = [rows.min(), rows.max() + 1, columns.min(), columns.max() + 1]
+    assert [int(v) for v in found] == [8, 40, 8, 56]  # (16 - 12) / 0.5 and so on
 
 
 def test_masks_in_parts_equal_masks_at_once(monkeypatch):

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from ultralytics.cfg.command_line import join_assignments, parse_words
 from ultralytics.cfg.config import cfg_help, check_imgsz, default_cfg, get_cfg, load_cfg_file, warn_unused
-from ultralytics.cfg.lookup import DATASETS_DIR, MODELS_DIR, data_root, find_data_yaml, find_model_yaml
+from ultralytics.cfg.lookup import (
+    DATASETS_DIR,
+    MODELS_DIR,
+    data_root,
+    find_data_folder,
+    find_data_yaml,
+    find_model_files,
+    find_model_yaml,
+    model_rules,
+)
 from ultralytics.cfg.modes import OFFICIAL_MODES as MODES  # 8.3.0 has the names of modes and tasks here
 from ultralytics.cfg.options import (
     DEFAULT_YAML,
@@ -19,7 +28,7 @@ from ultralytics.cfg.options import (
     option,
     parse_option,
 )
-from ultralytics.cfg.save_dir import get_save_dir
+from ultralytics.cfg.save_dir import get_save_dir, make_save_dir
 from ultralytics.tasks import OFFICIAL_TASKS as TASKS
 
 __all__ = [
@@ -36,12 +45,16 @@ __all__ = [
     "check_option",
     "data_root",
     "default_cfg",
+    "find_data_folder",
     "find_data_yaml",
+    "find_model_files",
     "find_model_yaml",
     "get_cfg",
     "get_save_dir",
     "join_assignments",
     "load_cfg_file",
+    "make_save_dir",
+    "model_rules",
     "option",
     "parse_option",
     "parse_words",

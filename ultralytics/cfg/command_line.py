@@ -32,18 +32,18 @@ def parse_words(words: Sequence[str], commands: Iterable[str] = ()) -> dict[str,
     options: dict[str, Any] = {}
     rest = join_assignments(words)
     while rest:
-        word = rest.pop(0)
+        word = _unquoted(rest.pop(0))
         name, equals, text = (part.strip() for part in word.removeprefix("--").partition("="))
         if word.startswith("--"):
             name = name.replace("-", "_")
-        name, text = name.rstrip(","), text.rstrip(",")
+        name, text = name.rstrip(","), _unquoted(text.rstrip(","))
         if equals:
             if not name or not text:
                 raise OptionError(f"'{word}': expected key=value, such as epochs=3")
             options[name] = parse_option(name, text)
         elif word.startswith("--") and (name in all_options() or not _is_task_or_mode(name)):
             takes_next = bool(rest) and _is_value(rest[0], optional=name in RENAMED or option(name).is_flag)
-            options[name] = parse_option(name, rest.pop(0)) if takes_next else _flag(name)
+            options[name] = parse_option(name, _unquoted(rest.pop(0))) if takes_next else _flag(name)
         else:
             _add_bare_word(options, name, commands)
     return options
@@ -59,6 +59,12 @@ def join_assignments(words: Iterable[str]) -> list[str]:
         elif word:
             joined.append(word)
     return joined
+
+
+def _unquoted(text: str) -> str:
+    """The text without quotes around it, which some shells pass on: Windows' own does not know single quotes."""
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if is_quoted and text[0] not in text[1:-1] else text
 
 
 def _is_task_or_mode(word: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ultralytics.cfg.options import RENAMED, OptionError, all_options, check_option, unknown_option
 from ultralytics.cfg.value_types import parse_literal
+from ultralytics.tasks import TASKS
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.files import find_file, yaml_load
 
@@ -59,7 +60,8 @@ def load_cfg_file(path: str | Path) -> dict[str, Any]:
     Raises:
         OptionError: as `get_cfg`, prefixed by the name of the file.
     """
-    content = yaml_load(find_file(path, [], "file of options (cfg=)"))
+    texts = [key for key, one in all_options().items() if one.is_text]
+    content = yaml_load(find_file(path, [], "file of options (cfg=)"), texts)
     try:
         named = _current_names(content)
         return {key: check_option(key, value) for key, value in named.items() if key not in ("cfg", "save_dir")}
@@ -68,12 +70,21 @@ def load_cfg_file(path: str | Path) -> dict[str, Any]:
 
 
 def warn_unused(keys: Iterable[str], mode: str, task: str | None = None) -> list[str]:
-    """Warn about each of the explicitly given options that has no effect in this mode; returns their names."""
+    """Warn about each of the explicitly given options that has no effect in this mode, or on this task.
+
+    Returns:
+        Their names.
+    """
     options = all_options()
-    unused = [key for key in keys if key in options and not options[key].works_in(mode, task)]
-    for key in unused:
+    known = [key for key in keys if key in options]
+    of_other_modes = [key for key in known if not options[key].works_in(mode, task)]
+    for key in of_other_modes:
         LOGGER.warning("option '%s' has no effect in %s; it applies to: %s", key, mode, options[key].scope_text())
-    return unused
+    ignored = TASKS[task].unused_options if task in TASKS else ()
+    of_other_tasks = [key for key in known if key in ignored and key not in of_other_modes]
+    for key in of_other_tasks:
+        LOGGER.warning("option '%s' has no effect on the task %s", key, task)
+    return of_other_modes + of_other_tasks
 
 
 def cfg_help(mode: str | None = None) -> str:

@@ -101,6 +101,11 @@ class Option:
         """Whether the option may be written without a value on the command line, meaning True."""
         return any(value_type.name == "bool" for value_type in self.value_types)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether the option accepts nothing but text and none, so that 010 in a file is text too."""
+        return {value_type.name for value_type in self.value_types} <= {"none", "str", "path"}
+
     def accepts(self) -> str:
         """What the option accepts, in words: `none, an integer >= 0 or a list of integers >= 0`."""
         *first, last = (value_type.describe() for value_type in self.value_types)

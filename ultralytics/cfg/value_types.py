@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -144,7 +145,11 @@ def _to_str(value_type: ValueType, value: object) -> object:
 
 
 def _to_path(value_type: ValueType, value: object) -> object:
-    return str(value).strip() if isinstance(value, (str, Path)) else REJECTED
+    # the shell replaces ~ only at the beginning of a word, so not in model=~/best.pt
+    if not isinstance(value, (str, Path)):
+        return REJECTED
+    text = str(value) if Path(value).exists() else str(value).strip()
+    return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser fails without a home folder
 
 
 def _to_device(value_type: ValueType, value: object) -> object:

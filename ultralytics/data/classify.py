@@ -8,7 +8,9 @@ The classes are the subfolders of `train`, sorted by name. A split may lack some
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -18,11 +20,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from ultralytics.cfg import find_data_folder
 from ultralytics.data.base import BaseDataset, SampleSpec, option
 from ultralytics.data.classify_transforms import ImageTransform, classify_augmentations, classify_transforms
 from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError
 from ultralytics.data.images import IMG_FORMATS, imread
-from ultralytics.data.label_table import CORRUPT
+from ultralytics.data.label_table import CORRUPT, LabelTable
 from ultralytics.data.labels import log_notes, scan_labels
 from ultralytics.tasks import LabelSchema
 from ultralytics.utils import LOGGER
@@ -69,14 +72,14 @@ def check_cls_dataset(dataset: str | Path, seed: int = 0) -> ClassifyData:
     """Find the classes and images of a classification dataset.
 
     Args:
-        dataset: root folder, see the top of this file.
+        dataset: root folder, see the top of this file; also relative to `datasets_dir` of the settings.
         seed: decides how a dataset without `train` and `val` folders is divided.
 
     Raises:
         DatasetNotFoundError: there is no such folder, or no `train` folder beside another split.
         DatasetError: there is no class, no training image, or a split has a class that `train` does not have.
     """
-    root = Path(dataset).expanduser().absolute()
+    root = find_data_folder(dataset)
     if root.suffix in (".yaml", ".yml"):
         raise DatasetError(f"{root}: classification takes a folder with a subfolder for each class, not a YAML file")
     if not root.is_dir():
@@ -123,6 +126,7 @@ class ClassificationDataset(BaseDataset[ClassifySample]):
 
     Attributes:
         samples: the usable images, in the order of the indices.
+        table: what is known about them; the instance of an image is its class, with a box around all of it.
         transform: from an RGB PIL image to a tensor; see data/classify_transforms.py.
     """
 
@@ -144,10 +148,12 @@ class ClassificationDataset(BaseDataset[ClassifySample]):
             root = find_class_images(Path(root), _class_names(Path(root)))
         fraction = float(option(args, "fraction", 1.0)) if augment else 1.0
         images = _first_of_each_class(root, fraction)
+        if not augment:
+            images = _alternating(images)
         if not images:
             raise DatasetError(f"{prefix}there is no image in the dataset")
         self.augment, self.prefix = augment, prefix
-        self.samples = self._usable(images)
+        self.samples, self.table = self._usable(images)
         self.transform: ImageTransform = _train_transform(args) if augment else _val_transform(args)
         if option(args, "cache", False):
             LOGGER.warning("%scache has no effect on classification: images are cropped from the files", prefix)
@@ -182,7 +188,7 @@ class ClassificationDataset(BaseDataset[ClassifySample]):
             image = np.full((32, 32, 3), 114, np.uint8)
         return Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
 
-    def _usable(self, images: Sequence[LabeledImage]) -> list[LabeledImage]:
+    def _usable(self, images: Sequence[LabeledImage]) -> tuple[list[LabeledImage], LabelTable]:
         table = scan_labels([image.path for image in images], 1, self.prefix, LabelSchema("class"))[0]
         bad = table.status == CORRUPT
         counts = np.bincount([image.cls for image, b in zip(images, bad, strict=True) if not b])
@@ -191,10 +197,25 @@ class ClassificationDataset(BaseDataset[ClassifySample]):
         log_notes(table)
         if bad.all():
             raise DatasetError(f"{self.prefix}none of the {len(images)} images is usable; the reasons are listed above")
-        return [image for image, b in zip(images, bad, strict=True) if not b]
+        usable = [image for image, b in zip(images, bad, strict=True) if not b]
+        return usable, _with_classes(table.take(np.flatnonzero(~bad)), [image.cls for image in usable])
 
 
 # ---------------------------------------------------------------------------------------------------------------- parts
+
+
+def _with_classes(table: LabelTable, classes: Sequence[int]) -> LabelTable:
+    """The table of images without instances, with one per image."""
+    n = len(classes)
+    return dataclasses.replace(
+        table,
+        instance_offsets=np.arange(n + 1),
+        cls=np.array(classes, np.int32),
+        boxes=np.tile(np.array([0.5, 0.5, 1, 1], np.float32), (n, 1)),
+        part_offsets=np.zeros(n + 1, np.int64),
+        keypoints=np.zeros((n, 0, 3), np.float32),
+        corners=np.zeros((n, 0, 2), np.float32),
+    )
 
 
 def _train_transform(args: object) -> ImageTransform:
@@ -247,6 +268,12 @@ def _first_of_each_class(images: Sequence[LabeledImage], fraction: float) -> lis
     return [image for group in _by_class(images) for image in group[: max(round(len(group) * fraction), 1)]]
 
 
+def _alternating(images: Sequence[LabeledImage]) -> list[LabeledImage]:
+    """One image of each class in turn, so that the first batches, which are plotted, show all classes."""
+    rows = zip_longest(*_by_class(images))
+    return [image for row in rows for image in row if image is not None]
+
+
 def _by_class(images: Sequence[LabeledImage]) -> list[list[LabeledImage]]:
     groups: dict[int, list[LabeledImage]] = {}
     for image in images:
@@ -255,7 +282,13 @@ def _by_class(images: Sequence[LabeledImage]) -> list[list[LabeledImage]]:
 
 
 def _class_names(folder: Path) -> dict[int, str]:
-    return dict(enumerate(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))))
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if {"images", "labels"} <= set(names):
+        raise DatasetError(
+            f"{folder}: the folders 'images' and 'labels' belong to a dataset with label files; classification needs a "
+            "folder for each class"
+        )
+    return dict(enumerate(names))
 
 
 def _first_folder(root: Path, names: Sequence[str]) -> Path | None:

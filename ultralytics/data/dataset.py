@@ -20,6 +20,7 @@ from ultralytics.data.augment import NUM_MIX, TrainAugment
 from ultralytics.data.base import BaseDataset, SampleSpec, option
 from ultralytics.data.batch import Sample, collate
 from ultralytics.data.dataset_config import DatasetError
+from ultralytics.data.file_stamps import IMAGE_COLUMNS
 from ultralytics.data.format import Format
 from ultralytics.data.image_cache import ImageCache
 from ultralytics.data.images import find_images
@@ -112,7 +113,7 @@ class YOLODataset(BaseDataset[Sample]):
         self.cache = _CACHES[cache]
         self.images = ImageCache(
             self.im_files, self.shapes, imgsz, batch_size=self.batch_size, augment=augment, cache=self.cache,
-            fingerprint=(self.table.paths, self.table.stamps, self.rows), prefix=prefix,
+            stamps=self.table.stamps[self.rows, :IMAGE_COLUMNS], prefix=prefix,
         )  # fmt: skip
         self.format = Format(schema, int(option(hyp, "mask_ratio", 4)), bool(option(hyp, "overlap_mask", True)))
         self.letterbox = LetterBox((imgsz, imgsz), scaleup=False)
@@ -150,6 +151,15 @@ class YOLODataset(BaseDataset[Sample]):
     def shapes(self) -> np.ndarray:
         """(n, 2) h, w of the files."""
         return self.table.shapes[self.rows]
+
+    def instances_of(self, file: str) -> Instances | None:
+        """The instances of an image by its path, in pixels of the file; None if it is not in the dataset."""
+        index = self._index_of.get(file)
+        return None if index is None else self._instances(index, self._original_shape(index))
+
+    @cached_property
+    def _index_of(self) -> dict[str, int]:
+        return {file: index for index, file in enumerate(self.im_files)}
 
     def close_mosaic(self, hyp: object | None = None) -> None:
         """From now on images are not combined; a loader with worker processes must be reset to notice."""
@@ -206,11 +216,11 @@ class YOLODataset(BaseDataset[Sample]):
         image = self.images(index, position)
         if image is None:
             image = self.images.gray(index)
-            return image, self._instances(index, image).take(np.zeros(0, np.int64))
-        return image, self._instances(index, image)
+            return image, self._instances(index, image.shape).take(np.zeros(0, np.int64))
+        return image, self._instances(index, image.shape)
 
-    def _instances(self, index: int, image: np.ndarray) -> Instances:
-        instances = self.table.instances(int(self.rows[index]), (image.shape[0], image.shape[1]))
+    def _instances(self, index: int, shape: Sequence[int]) -> Instances:
+        instances = self.table.instances(int(self.rows[index]), (shape[0], shape[1]))
         if self.classes is None and not self.single_cls:
             return instances
         mask, cls = self._select(instances.cls)

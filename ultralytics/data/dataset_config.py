@@ -6,6 +6,7 @@ Nothing is ever downloaded. A dataset that does not exist is an error that says 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from ultralytics.cfg import data_root, find_data_yaml
 from ultralytics.tasks import LabelSchema
 from ultralytics.utils import LOGGER
 from ultralytics.utils.files import yaml_load
+from ultralytics.utils.printable import printable
 
 SPLITS = ("train", "val", "test", "minival")
+TEXT_KEYS = ("names", "path", *SPLITS, "validation")  # text as written: `no` is a class and 2024_01 a folder
 
 
 class DatasetError(ValueError):
@@ -36,17 +39,19 @@ def check_det_dataset(
     Args:
         dataset: path or bare name of a YAML file, or its content; a mapping's relative `path` counts from the current
             folder unless it holds `yaml_file`.
-        splits: splits whose folders and lists must exist if the file names them.
+        splits: splits that the file must name (with nothing after the colon: none), and whose folders and lists must
+            then exist.
         schema: of the task's labels; "keypoints" needs a `kpt_shape` line.
 
     Returns:
         The keys of the file, and: `yaml_file` (str), `path` (absolute Path of the root), `train`, `val` and `test`
         (absolute str, list of them, or None), `names` ({0: "name", ...}) and `nc`. If the file has them, checked:
-        `kpt_shape` ([number of keypoints, 2 or 3]), `flip_idx` and `kpt_sigmas` (a list with one item per keypoint).
+        `kpt_shape` ([number of keypoints, 2 or 3]), `flip_idx` and `kpt_sigmas` (a list with one item per keypoint),
+        and `labels_dir` (str: name of the folder of the label files beside `images`, in place of `labels`).
 
     Raises:
         DatasetNotFoundError: there is no such file, or a split of `splits` is missing on the disk.
-        DatasetError: `train` or `val` is missing, `names` and `nc` disagree, or a value is
+        DatasetError: one of `splits` has no line, `names` and `nc` disagree, or a value is
             not valid.
     """
     data, yaml_file = _read(dataset)
@@ -54,7 +59,7 @@ def check_det_dataset(
     if "validation" in data and "val" not in data:
         LOGGER.warning("%s: 'validation' is read as 'val'", where)
         data["val"] = data.pop("validation")
-    for key in ("train", "val"):
+    for key in splits:
         if key not in data:
             raise DatasetError(
                 f"{where}: there is no '{key}:' line. Give the folder of its images, or leave its value empty."
@@ -62,6 +67,7 @@ def check_det_dataset(
     data["names"] = _names(data, where)
     data["nc"] = len(data["names"])
     check_keypoint_lines(data, where, required=schema.kind == "keypoints")
+    _check_labels_dir(data.get("labels_dir"), where)
 
     roots = _roots(data.get("path"), yaml_file)
     root = next((folder for folder in roots if folder.is_dir()), roots[0])
@@ -81,11 +87,12 @@ def check_det_dataset(
 
 
 def label_schema(schema: LabelSchema, data: Mapping[str, Any]) -> LabelSchema:
-    """The schema of a task's labels, completed with the `kpt_shape` of a checked dataset file."""
+    """The schema of a task's labels, completed with the `labels_dir` and `kpt_shape` of a checked dataset file."""
+    schema = replace(schema, folder=data.get("labels_dir") or schema.folder)
     if schema.kind != "keypoints":
         return schema
     nk, ndim = data["kpt_shape"]
-    return LabelSchema(schema.kind, (nk, ndim))
+    return replace(schema, kpt_shape=(nk, ndim))
 
 
 def check_keypoint_lines(data: Mapping[str, Any], where: str, required: bool = False) -> None:
@@ -145,6 +152,15 @@ def _check_sigmas(sigmas: object, nk: int, where: str) -> None:
         )
 
 
+def _check_labels_dir(folder: object, where: str) -> None:
+    if folder is None or (isinstance(folder, str) and folder not in ("", ".", "..") and not set(folder) & set("/\\")):
+        return
+    raise DatasetError(
+        f"{where}: labels_dir is {folder!r}, but must be the name of a folder that is beside 'images', such as "
+        "labels-seg; a path is not possible."
+    )
+
+
 def _read(dataset: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
     if isinstance(dataset, Mapping):
         yaml_file = dataset.get("yaml_file")
@@ -153,7 +169,7 @@ def _read(dataset: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Path
         yaml_file = Path(find_data_yaml(dataset)).absolute()
     except FileNotFoundError as e:
         raise DatasetNotFoundError(f"{e}\nA dataset file is YAML with the lines path, train, val and names.") from e
-    return yaml_load(yaml_file), yaml_file
+    return yaml_load(yaml_file, TEXT_KEYS), yaml_file
 
 
 def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
@@ -169,7 +185,13 @@ def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
     if isinstance(names, (list, tuple)):
         names = dict(enumerate(names))
     if isinstance(names, Mapping):
-        names = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in names.items()}
+        numbers = [int(key) if isinstance(key, str) and key.isdecimal() else key for key in names]
+        repeated = [number for i, number in enumerate(numbers) if number in numbers[:i]]
+        if repeated:
+            raise DatasetError(
+                f"{where}: the class number {repeated[0]} occurs twice in `names`; give each number once."
+            )
+        names = dict(zip(numbers, names.values(), strict=True))
     if not isinstance(names, Mapping) or not names:
         raise DatasetError(f"{where}: names is {names!r}, but must be a list of names or 'number: name' lines.")
     if sorted(names, key=str) != sorted(range(len(names)), key=str):
@@ -179,7 +201,13 @@ def _names(data: Mapping[str, Any], where: str) -> dict[int, str]:
         )
     if nc is not None and nc != len(names):
         raise DatasetError(f"{where}: nc is {nc}, but there are {len(names)} names. Correct one, or leave nc out.")
-    return {i: str(names[i]) for i in range(len(names))}
+    return {i: _name(names[i], i, where) for i in range(len(names))}
+
+
+def _name(name: object, number: int, where: str) -> str:
+    if name is None or isinstance(name, (list, tuple, Mapping)) or not str(name).strip():
+        raise DatasetError(f"{where}: the name of class {number} is {name!r}, but must be text.")
+    return printable(str(name))
 
 
 def _roots(path: Any, yaml_file: Path | None) -> list[Path]:

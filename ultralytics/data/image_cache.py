@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
+from ultralytics.data.cache_file import cache_file, image_tokens, map_file
 from ultralytics.data.images import load_resized, resized_shape
 from ultralytics.data.warp import GRAY
 from ultralytics.utils import LOGGER
-from ultralytics.utils.settings import settings_dir
 
 STORE_BYTES = 512 << 20  # decoded images are kept up to this size without cache=True
 WINDOW_BATCHES = 32  # batches whose images are kept when the dataset is larger than that
@@ -37,7 +35,7 @@ class ImageCache:
         batch_size: int,
         augment: bool,
         cache: str | None,
-        fingerprint: Sequence[np.ndarray],
+        stamps: np.ndarray,
         prefix: str = "",
     ) -> None:
         """Reserve memory for all images, for a window of the epoch, or for none.
@@ -49,7 +47,7 @@ class ImageCache:
             batch_size: images per batch.
             augment: images are used several times per epoch.
             cache: "ram" keeps all if they fit, "disk" in a file of the user's settings folder, None a limited amount.
-            fingerprint: arrays that identify the images, by which a cache file is found again.
+            stamps: (n, 3) of the files, see `file_stamps`: images in a cache file that have changed are decoded again.
             prefix: goes before messages.
         """
         self.files, self.shapes, self.imgsz, self.prefix = files, shapes, imgsz, prefix
@@ -62,7 +60,7 @@ class ImageCache:
         self.whole = self.window == n
         self.store: ImageStore | None = None
         if cache == "disk":
-            self.store = ImageStore(size, file=_store_file(imgsz, n, fingerprint))
+            self.store = self._file_store(size, stamps, augment)
         elif (self.whole or augment) and self._fits(total if self.whole else self.window * largest, cache):
             self.store = ImageStore(size) if self.whole else ImageStore([largest] * self.window, whole=False)
         self._unreadable: set[int] = set()
@@ -106,6 +104,17 @@ class ImageCache:
         start = min(max(position - size + margin, 0), n - size)
         return start, start + size - 2 * margin
 
+    def _file_store(self, size: Sequence[int], stamps: np.ndarray, augment: bool) -> ImageStore | None:
+        file = cache_file(self.files, np.cumsum(size), self.imgsz, augment)
+        try:
+            return ImageStore(size, file, tokens=image_tokens(stamps))
+        except OSError as e:
+            LOGGER.warning(
+                "%scache=disk: the %.1f GiB of decoded images cannot be kept in %s (%s); they are decoded each time",
+                self.prefix, sum(size) / 2**30, file.parent, e.strerror,
+            )  # fmt: skip
+            return None
+
     def _fits(self, size: int, cache: str | None) -> bool:
         if size * 1.5 <= available_memory():
             return True
@@ -128,21 +137,32 @@ class ImageCache:
 class ImageStore:
     """Decoded images in one block of memory that forked worker processes share, or in a file that any process shares.
 
-    A slot holds one image and its index; a reader that finds another index decodes the file, so that a lost or
-    overwritten slot costs time and nothing else. Pages are taken from the system when first written.
+    A slot holds one image and its token; a reader that finds another token decodes the file, so that a lost or
+    overwritten slot costs time and nothing else. Pages of memory are taken from the system when first written.
     """
 
-    def __init__(self, slot_bytes: np.ndarray | Sequence[int], file: Path | None = None, whole: bool = True) -> None:
+    def __init__(
+        self,
+        slot_bytes: np.ndarray | Sequence[int],
+        file: Path | None = None,
+        whole: bool = True,
+        tokens: np.ndarray | None = None,
+    ) -> None:
         """Reserve the memory.
 
         Args:
             slot_bytes: (slots,) bytes of each slot.
             file: back the memory by this file, which is reused if it has the right size.
             whole: every image has its own slot, so that nothing is ever overwritten and readers need no copy.
+            tokens: (n,) int64 a number that stands for the content of each image file; None for their indices.
+
+        Raises:
+            OSError: the disk has too little space for the file.
         """
         self.offsets = np.concatenate([[0], np.cumsum(np.asarray(slot_bytes, np.int64))])
         self.file = file
         self.whole = whole
+        self.tokens = tokens
         self._open()
 
     def __len__(self) -> int:
@@ -150,15 +170,15 @@ class ImageStore:
 
     def get(self, slot: int, index: int) -> tuple[np.ndarray, tuple[int, int]] | None:
         """Image `index` (read only) and its original (h, w), or None when the slot holds something else."""
-        head = self._heads[slot]
-        if head[0] != index + 1:
+        head, token = self._heads[slot], self._token(index)
+        if head[0] != token:
             return None
         h, w, h0, w0 = head[1:5].tolist()
         start = int(self.offsets[slot])
         image = self._pixels[start : start + h * w * 3].reshape(h, w, 3)
         if not self.whole:
             image = image.copy()
-            if head[0] != index + 1:  # another process has just put a later image here
+            if head[0] != token:  # another process has just put a later image here
                 return None
         image.flags.writeable = False
         return image, (h0, w0)
@@ -166,34 +186,27 @@ class ImageStore:
     def put(self, slot: int, index: int, image: np.ndarray, original: tuple[int, int]) -> None:
         """Keep an image, unless it does not fit."""
         start, end = self.offsets[slot : slot + 2].tolist()
-        head = self._heads[slot]
-        if image.size > end - start or head[0] == index + 1:
+        head, token = self._heads[slot], self._token(index)
+        if image.size > end - start or head[0] == token:
             return
         head[0] = 0  # invalid for readers while the pixels change
         self._pixels[start : start + image.size] = image.reshape(-1)
         head[1:5] = (*image.shape[:2], *original)
-        head[0] = index + 1
+        head[0] = token
+
+    def _token(self, index: int) -> int:
+        return index + 1 if self.tokens is None else int(self.tokens[index])
 
     def _open(self) -> None:
         head_bytes = len(self) * 40
         size = max(head_bytes + int(self.offsets[-1]), 1)
-        if self.file is None:
-            self._memory = mmap.mmap(-1, size)
-        else:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.file, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
-            try:
-                if os.fstat(fd).st_size != size:
-                    os.ftruncate(fd, 0)  # another layout: its content is of no use
-                    os.ftruncate(fd, size)
-                self._memory = mmap.mmap(fd, size)
-            finally:
-                os.close(fd)
-        self._heads = np.frombuffer(self._memory, np.int64, len(self) * 5).reshape(-1, 5)  # index + 1, h, w, h0, w0
+        self._memory = mmap.mmap(-1, size) if self.file is None else map_file(self.file, size)
+        self._heads = np.frombuffer(self._memory, np.int64, len(self) * 5).reshape(-1, 5)  # token, h, w, h0, w0
         self._pixels = np.frombuffer(self._memory, np.uint8, int(self.offsets[-1]), offset=head_bytes)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"offsets": self.offsets, "file": self.file, "whole": self.whole}  # memory without a file starts empty
+        kept = ("offsets", "file", "whole", "tokens")
+        return {name: getattr(self, name) for name in kept}  # memory without a file starts empty
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -212,10 +225,3 @@ def available_memory() -> int:
     except (OSError, ValueError):
         pass  # another system, or no limit ("max")
     return max(min(limits), 0)
-
-
-def _store_file(imgsz: int, n: int, fingerprint: Sequence[np.ndarray]) -> Path:
-    key = sha256(f"{imgsz}|{n}".encode())
-    for column in fingerprint:
-        key.update(np.ascontiguousarray(column).tobytes())
-    return settings_dir() / "cache" / f"images-{key.hexdigest()[:20]}.bin"

@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 
 from ultralytics.data.dataset_config import DatasetError, DatasetNotFoundError
+from ultralytics.data.image_decode import decode_image
+from ultralytics.utils.text_files import read_path_lines
 
 IMG_FORMATS = frozenset({"bmp", "dng", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp", "pfm"})
 
 
 def find_images(sources: str | Path | Sequence[str | Path]) -> list[str]:
-    """All images of folders (searched to any depth, hidden ones left out) and .txt lists, sorted.
+    """All images of folders (searched to any depth, hidden ones left out) and .txt lists, and single images; sorted.
 
     In a list, a line is a path; relative ones count from the list's folder, or else from the current folder.
 
@@ -29,9 +31,11 @@ def find_images(sources: str | Path | Sequence[str | Path]) -> list[str]:
     """
     files: list[str] = []
     sources = [sources] if isinstance(sources, (str, Path)) else list(sources)
-    for source in map(Path, sources):
+    for source in (Path(source).expanduser() for source in sources):
         if source.is_dir():
             files += _in_folder(str(source))
+        elif source.is_file() and source.suffix.lower().lstrip(".") in IMG_FORMATS:
+            files.append(str(source.absolute()))
         elif source.is_file():
             files += _in_list(source)
         else:
@@ -43,21 +47,23 @@ def find_images(sources: str | Path | Sequence[str | Path]) -> list[str]:
     return images
 
 
-def label_path(image: str) -> str:
-    """The label file of an image: the last folder `images` of its path becomes `labels`, the suffix .txt."""
+def label_path(image: str, folder: str = "labels") -> str:
+    """The label file of an image: the last folder `images` of its path becomes `folder`, the suffix .txt.
+
+    Without a folder `images` in the path, the label file is beside the image, whatever `folder` is.
+    """
     head, separator, tail = image.rpartition(f"{os.sep}images{os.sep}")
-    path = f"{head}{os.sep}labels{os.sep}{tail}" if separator else image
+    path = f"{head}{os.sep}{folder}{os.sep}{tail}" if separator else image
     return f"{os.path.splitext(path)[0]}.txt"  # noqa: PTH122 - a Path costs ten times as much, and there may be a million
 
 
-def imread(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
+def imread(path: str | Path) -> np.ndarray | None:
     """Decode an image file to uint8 (H, W, 3) BGR; None when it is no image. Any path works, on Windows too.
 
     Raises:
         OSError: the file cannot be read.
     """
-    raw = np.fromfile(path, np.uint8)  # cv2.imread fails on non-ASCII paths on Windows
-    return cv2.imdecode(raw, flags) if raw.size else None
+    return decode_image(np.fromfile(path, np.uint8))  # cv2.imread fails on non-ASCII paths on Windows
 
 
 def resized_shape(h: int, w: int, imgsz: int) -> tuple[int, int]:
@@ -96,11 +102,11 @@ def _in_folder(folder: str) -> list[str]:
 
 
 def _in_list(source: Path) -> list[str]:
-    lines = [line.strip() for line in source.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line for _, line in read_path_lines(source)]
     base = source.absolute().parent
-    relative = next((line for line in lines if line and not Path(line).is_absolute()), None)
+    relative = next((line for line in lines if not Path(line).is_absolute()), None)
     if relative is None or (
         not relative.startswith("./") and not (base / relative).exists() and Path(relative).exists()
     ):
         base = Path.cwd()
-    return [str(base / line) for line in lines if line]
+    return [str(base / line) for line in lines]

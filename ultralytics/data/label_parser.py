@@ -19,6 +19,7 @@ import numpy as np
 
 from ultralytics.data.polygons import split_bridges
 from ultralytics.tasks import LabelSchema
+from ultralytics.utils.text_files import decode_unicode
 
 MAX_OUTSIDE = 3.0  # image sizes that a box or corner may lie outside; beyond that, coordinates must be pixels
 _Lines = list[tuple[int, list[str]]]  # line number from 1, blank-separated tokens
@@ -53,7 +54,7 @@ def parse_labels(raw: bytes, nc: int, schema: LabelSchema = LabelSchema()) -> Pa
     """Instances of a label file.
 
     Args:
-        raw: content of the file; UTF-8, with or without byte order mark, any line ends.
+        raw: content of the file; UTF-8 or UTF-16, any line ends.
         nc: number of classes.
         schema: what a line holds; for keypoints with `kpt_shape`.
 
@@ -61,7 +62,7 @@ def parse_labels(raw: bytes, nc: int, schema: LabelSchema = LabelSchema()) -> Pa
         LabelError: "line: what is wrong; remedy".
     """
     try:
-        text = raw.decode("utf-8-sig")
+        text = decode_unicode(raw)
     except UnicodeDecodeError as e:
         raise LabelError(f"1: this is not UTF-8 text ({e.reason}); save it as UTF-8") from e
     lines = [(number, tokens) for number, line in enumerate(text.splitlines(), 1) if (tokens := line.split())]

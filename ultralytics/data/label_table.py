@@ -21,7 +21,7 @@ from ultralytics.data.array_file import (
 from ultralytics.data.instances import Instances, Segments
 from ultralytics.utils import LOGGER
 
-VERSION = "2"  # of the cache: raise it when the rules of checking or the columns change
+VERSION = "3"  # of the cache: raise it when the rules of checking or the columns change
 FOUND, MISSING, EMPTY, CORRUPT = range(4)  # what an image's row says in `status`
 
 
@@ -34,7 +34,7 @@ class LabelTable:
 
     paths: np.ndarray  # packed text
     path_offsets: np.ndarray  # (n + 1,) int64
-    stamps: np.ndarray  # (n, 4) int64: size and time in ns of the image, of the label file; -1 for a missing one
+    stamps: np.ndarray  # (n, 6) int64 of the image and its label file; see data/file_stamps.py
     shapes: np.ndarray  # (n, 2) int32 h, w as displayed
     status: np.ndarray  # (n,) uint8
     notes: np.ndarray  # packed text: why an image is corrupt, or what was left out
@@ -120,7 +120,7 @@ class LabelTable:
 
 
 def is_current(table: LabelTable, images: Sequence[str], stamps: np.ndarray) -> bool:
-    """Whether a table is about exactly these images, with these sizes and times."""
+    """Whether a table is about exactly these images, with these stamps."""
     blob, offsets = pack_text(images)
     return (
         np.array_equal(table.stamps, stamps)

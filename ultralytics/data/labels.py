@@ -2,7 +2,8 @@
 
 A bad image or a bad line (see data/label_parser.py) takes that image out of the dataset; images without a label file
 or with an empty one stay, as background. The results are logged once, in a summary. Nothing in the dataset is
-written. The cache is in the user's settings folder; only images whose files changed (size or time) are read again.
+written. The cache is in the user's settings folder; only images whose files changed (data/file_stamps.py) are
+read again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from ultralytics.data.array_file import pack_text
 from ultralytics.data.dataset_config import DatasetError
+from ultralytics.data.file_stamps import file_stamps
 from ultralytics.data.image_check import check_image
 from ultralytics.data.images import label_path
 from ultralytics.data.instances import Segments, offsets_of
@@ -67,7 +69,7 @@ def load_labels(
         DatasetError: no image is usable, or no label.
     """
     table, from_cache = scan_labels(images, nc, prefix, schema)
-    _log_summary(table, _folder(images), f"{prefix}{'cached' if from_cache else 'read'}")
+    _log_summary(table, _folder(images), f"{prefix}{'cached' if from_cache else 'read'}", schema.folder)
     return table
 
 
@@ -78,7 +80,7 @@ def scan_labels(images: Sequence[str], nc: int, prefix: str, schema: LabelSchema
     """
     file = settings_dir() / "cache" / f"labels-{_cache_key(images, nc, schema)}.bin"
     old = read_cache(file)
-    stamps = _stamps(images)
+    stamps = file_stamps(images, schema.folder)
     if old is not None and is_current(old, images, stamps):
         return old, True
     table = _update(images, stamps, old, nc, schema, prefix)
@@ -109,7 +111,7 @@ class _CheckedImage:
 
 def _check(path: str, nc: int, schema: LabelSchema) -> _CheckedImage:
     empty = parse_labels(b"", nc, schema)
-    labels_file = label_path(path)
+    labels_file = label_path(path, schema.folder)
     try:
         shape = check_image(path, 1) if schema.kind == "class" else check_image(path)
     except LabelError as e:
@@ -184,7 +186,7 @@ def _progress(total: int, text: str) -> tqdm:
     )
 
 
-def _log_summary(table: LabelTable, folder: str, prefix: str) -> None:
+def _log_summary(table: LabelTable, folder: str, prefix: str, labels_folder: str) -> None:
     count = np.bincount(table.status, minlength=4)
     good = int(len(table) - count[CORRUPT])
     background = int(count[MISSING] + count[EMPTY])
@@ -199,7 +201,7 @@ def _log_summary(table: LabelTable, folder: str, prefix: str) -> None:
     if not len(table.cls) and bad_labels:
         raise DatasetError(f"{folder}: none of the {bad_labels} label files is usable; the reasons are listed above.")
     if not len(table.cls):
-        example = label_path(table.path(0))
+        example = label_path(table.path(0), labels_folder)
         LOGGER.warning("  no labels at all; the first was expected at %s", example)
 
 
@@ -211,17 +213,5 @@ def _folder(images: Sequence[str]) -> str:
 
 
 def _cache_key(images: Sequence[str], nc: int, schema: LabelSchema) -> str:
-    text = f"{VERSION}|{schema.kind}|{schema.kpt_shape}|{nc}|{_folder(images)}|{images[0]}"
+    text = f"{VERSION}|{schema.kind}|{schema.kpt_shape}|{schema.folder}|{nc}|{_folder(images)}|{images[0]}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
-
-
-def _stamps(images: Sequence[str]) -> np.ndarray:
-    stamps = np.full((len(images), 4), -1, np.int64)
-    for row, image in enumerate(images):
-        for column, path in ((0, image), (2, label_path(image))):
-            try:
-                stat = os.stat(path)  # noqa: PTH116 - a Path costs ten times as much, and there may be a million
-            except OSError:
-                continue
-            stamps[row, column : column + 2] = stat.st_size, stat.st_mtime_ns
-    return stamps

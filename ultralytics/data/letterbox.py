@@ -61,7 +61,7 @@ class LetterBox:
         if not self.scaleup:
             r = min(r, 1.0)
         scale = r, r
-        new_w, new_h = round(w * r), round(h * r)
+        new_w, new_h = max(round(w * r), 1), max(round(h * r), 1)  # of a strip, one side would vanish
         dw, dh = float(out_w - new_w), float(out_h - new_h)
         if self.auto:
             dw, dh = dw % self.stride, dh % self.stride

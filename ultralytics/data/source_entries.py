@@ -13,6 +13,7 @@ import numpy as np
 
 from ultralytics.data.image_input import image_from_array, image_from_pil
 from ultralytics.data.images import IMG_FORMATS
+from ultralytics.utils.text_files import read_path_lines
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,9 +66,11 @@ def live_addresses(source: object) -> list[str | int]:
         ValueError: live streams are mixed with files.
     """
     if isinstance(source, (str, Path)) and str(source).lower().endswith(".streams"):
-        lines = map(str.strip, Path(source).read_text(encoding="utf-8-sig").splitlines())
         # blanks separate addresses as in 8.3.0, but are part of the path of an existing file
-        texts = [text for line in lines for text in ([line] if line and Path(line).is_file() else line.split())]
+        lines = [line for _, line in read_path_lines(Path(source).expanduser())]
+        texts = [text for line in lines for text in ([line] if Path(line).is_file() else line.split())]
+        if nested := next((text for text in texts if text.lower().endswith(".streams")), None):
+            raise ValueError(f"{source}: it names another list, {nested}; give the addresses themselves")
         return [address for text in texts for address in live_addresses(text) or [text]]
     items = list(source) if isinstance(source, (list, tuple)) else [source]
     live: list[str | int] = []
@@ -99,7 +102,7 @@ def _entries(source: object) -> list[SourceEntry]:
             raise ValueError("the source is an empty list: there is nothing to predict")
         return [entry for item in source for entry in _entries(item)]
     if isinstance(source, (str, Path)):
-        return _from_text(str(source).strip())
+        return _from_text(_stripped(str(source)))
     if isinstance(source, np.ndarray):
         return [SourceEntry("memory", "", image_from_array(source, "source"))]
     if _is_pil(source):
@@ -107,7 +110,24 @@ def _entries(source: object) -> list[SourceEntry]:
     raise TypeError(f"cannot predict a {type(source).__name__}. Give {ACCEPTED}.")
 
 
-def _from_text(text: str) -> list[SourceEntry]:
+def _stripped(text: str) -> str:
+    """A path without blanks around it, unless there is a file whose name has them."""
+    if not text.strip():
+        raise ValueError("the source is an empty text: there is nothing to predict")
+    return text if Path(text).exists() else text.strip()
+
+
+def _glob(pattern: str) -> list[Path]:
+    """Files of a pattern, sorted; brackets in the names of existing folders are no part of the pattern."""
+    path = Path(pattern)
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    literal = str(Path(glob.escape(str(folder)), path.relative_to(folder)))
+    matches = glob.glob(literal, recursive=True) or glob.glob(pattern, recursive=True)  # noqa: PTH207 - any pattern
+    return sorted(map(Path, matches))
+
+
+def _from_text(text: str, inside: tuple[Path, ...] = ()) -> list[SourceEntry]:
+    """What a path, pattern or address stands for; `inside`: the lists in which it was found."""
     if text.lower().startswith(URL_SCHEMES):
         return [SourceEntry("url" if _url_suffix(text) in IMG_FORMATS else "video", text)]
     path = Path(text).expanduser()
@@ -116,11 +136,10 @@ def _from_text(text: str) -> list[SourceEntry]:
         return _images_then_videos(sorted(files), f"the folder {path}")
     if path.is_file():
         if path.suffix.lower() == ".txt":
-            return _from_list_file(path)
+            return _from_list_file(path, inside)
         return [SourceEntry("video" if _suffix(path) in VIDEO_FORMATS else "image", str(path))]
     if any(c in text for c in "*?["):
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        return _images_then_videos(sorted(map(Path, matches)), f"the pattern {text}")
+        return _images_then_videos(_glob(str(path)), f"the pattern {text}")
     raise FileNotFoundError(f"there is no '{text}' (looked for {path.absolute()})")
 
 
@@ -135,15 +154,15 @@ def _images_then_videos(files: Sequence[Path], where: str) -> list[SourceEntry]:
     return images + videos
 
 
-def _from_list_file(file: Path) -> list[SourceEntry]:
+def _from_list_file(file: Path, inside: tuple[Path, ...]) -> list[SourceEntry]:
+    if file.resolve() in inside:
+        raise ValueError(f"{inside[-1]}: the list names itself, directly or through another list")
     entries = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
-        text = line.strip()
-        if not text:
-            continue
+    for number, text in read_path_lines(file):
         beside = file.parent / text
         try:
-            entries += _from_text(str(beside) if not Path(text).exists() and beside.exists() else text)
+            path = str(beside) if not Path(text).exists() and beside.exists() else text
+            entries += _from_text(path, (*inside, file.resolve()))
         except FileNotFoundError as e:
             raise FileNotFoundError(
                 f"{file}:{number}: {e}. Paths are relative to the current folder or to the folder of the list"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -14,6 +14,7 @@ from ultralytics.data.source_batch import Frame, Source, SourceBatch
 from ultralytics.data.source_entries import SourceEntry, is_tensor, list_entries, live_addresses
 from ultralytics.data.streams import DEFAULT_FPS, LiveStreams
 from ultralytics.utils import LOGGER
+from ultralytics.utils.printable import unicode_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,7 @@ class _Sample(NamedTuple):
 
 
 def load_source(source: object, vid_stride: int = 1, batch: int = 1, stream_buffer: bool = False) -> Source:
-    """Open what the user wants to predict.
+    """Open a source of prediction.
 
     Args:
         source: see `source_entries.ACCEPTED`.
@@ -74,6 +75,7 @@ class FileSource:
         self.bs = batch
         self.mode = "image"
         self.unreadable: list[str] = []
+        self.too_short: list[str] = []  # videos of fewer frames than vid_stride
 
     @property
     def has_video(self) -> bool:
@@ -86,18 +88,36 @@ class FileSource:
         return -(-len(self.entries) // self.bs)
 
     def __iter__(self) -> Iterator[SourceBatch]:
-        self.unreadable = []
+        self.unreadable, self.too_short = [], []
         samples, count = self._samples(), 0
         while chunk := list(islice(samples, self.bs)):
             count += len(chunk)
             self.mode = "image" if chunk[0].frame is None else "video"
             paths, images, infos, frames = map(list, zip(*chunk, strict=True))
             yield SourceBatch(paths, images, infos, frames)
+        self._report(count)
+
+    def _report(self, count: int) -> None:
+        """Name what was left out.
+
+        Args:
+            count: number of images that were read.
+        """
         if self.unreadable:
-            names = ", ".join(self.unreadable[:MAX_NAMED]) + (", ..." if len(self.unreadable) > MAX_NAMED else "")
+            if not count and not self.too_short:
+                raise ValueError(
+                    f"none of the {len(self.unreadable)} files can be read as an image or video: "
+                    f"{_first(self.unreadable)}"
+                )
+            LOGGER.warning(
+                f"{len(self.unreadable)} of {len(self.entries)} files were skipped as unreadable: "
+                f"{_first(self.unreadable)}"
+            )
+        if self.too_short:
+            problem = f"vid_stride={self.vid_stride} exceeds the number of frames of {_first(self.too_short)}"
             if not count:
-                raise ValueError(f"none of the {len(self.unreadable)} files can be read as an image or video: {names}")
-            LOGGER.warning(f"{len(self.unreadable)} of {len(self.entries)} files were skipped as unreadable: {names}")
+                raise ValueError(f"{problem}; no frame was read")
+            LOGGER.warning(f"{problem}; no frame of them was read")
 
     def _samples(self) -> Iterator[_Sample]:
         total = len(self.entries)
@@ -115,21 +135,29 @@ class FileSource:
                 yield _Sample(entry.path, image, f"image {i + 1}/{total} {entry.path}: ", None)
 
     def _frames(self, path: str, info: str) -> Iterator[_Sample]:
-        video = cv2.VideoCapture(path)
+        with unicode_path(path) as readable:
+            video = cv2.VideoCapture(readable)
         try:
             total = max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 0) // self.vid_stride
             fps = (video.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS) / self.vid_stride
-            number = 0
-            while all(video.grab() for _ in range(self.vid_stride)):
+            number = grabbed = 0
+            while True:
+                grabbed = sum(1 for _ in takewhile(bool, (video.grab() for _ in range(self.vid_stride))))
+                if grabbed < self.vid_stride:
+                    break
                 ok, image = video.retrieve()
                 if not ok:
                     break
                 number += 1
                 yield _Sample(path, image, f"{info}(frame {number}/{total or '?'}) {path}: ", Frame(number, fps, path))
             if not number:
-                self.unreadable.append(path)
+                (self.too_short if grabbed else self.unreadable).append(path)
         finally:
             video.release()
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
 
 
 class TensorSource:

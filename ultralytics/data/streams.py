@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ultralytics.data.source_batch import Frame, SourceBatch
+from ultralytics.utils.printable import unicode_path
 
 BUFFERED_FRAMES = 30
 DEFAULT_FPS = 30.0  # of cameras and videos that do not report it
@@ -61,13 +62,20 @@ class LiveStreams:
                 reader.close()
 
 
+def _open(address: str | int) -> cv2.VideoCapture:
+    if isinstance(address, int):
+        return cv2.VideoCapture(address)
+    with unicode_path(address) as readable:
+        return cv2.VideoCapture(readable)
+
+
 class _Reader:
     """One stream and the thread that reads it."""
 
     def __init__(self, address: str | int, vid_stride: int, buffer: bool) -> None:
         self.name = re.sub(r"[^\w.-]+", "_", str(address))  # usable in a file name
         self.count = 0
-        self._video = cv2.VideoCapture(address)
+        self._video = _open(address)
         if not self._video.isOpened():
             self._video.release()
             raise ConnectionError(

@@ -28,9 +28,9 @@ def keep_edits(network: BaseModel, rebuilt: nn.Module, names: Mapping[int, str],
         ValueError: the edits exclude new weights, or a head for other classes.
     """
     plain = unfused_copy(network) if network.is_fused() else network
-    same_classes = len(names) == len(network.names)
     reference: nn.Module = rebuilt
-    if not same_classes or type(rebuilt) is not type(network):
+    same_head = getattr(rebuilt, "yaml", None) == network.yaml
+    if not same_head or type(rebuilt) is not type(network):
         with torch.random.fork_rng(devices=[]):  # its random weights are not used
             reference = network.new_like()
     edits = module_tree.differences(plain, reference)
@@ -46,7 +46,7 @@ def keep_edits(network: BaseModel, rebuilt: nn.Module, names: Mapping[int, str],
     trained = unfused_copy(network)
     if isinstance(pretrained, str):
         trained.load(rebuilt)
-    if (has_class_names(network) and dict(network.names) != dict(names)) or not same_classes:
+    if (has_class_names(network) and dict(network.names) != dict(names)) or not same_head:
         _replace_head(trained, rebuilt, edits, names)
     return trained
 

@@ -23,7 +23,7 @@ class LayeredNetwork(Protocol):
         """Output for a batch."""
 
 
-def save_feature_maps(model: LayeredNetwork, im: Tensor, paths: Sequence[str], folder: Path) -> None:
+def save_feature_maps(model: LayeredNetwork, im: Tensor, stems: Sequence[str], folder: Path) -> None:
     """Write the output of each layer for each image.
 
     The files are `<folder>/<stem>/stage<i>_<Module>_features.png`, a grid of the first channels, and `.npy` with all of
@@ -32,7 +32,7 @@ def save_feature_maps(model: LayeredNetwork, im: Tensor, paths: Sequence[str], f
     Args:
         model: network with its layers in `model.model`.
         im: (B, 3, H, W) input.
-        paths: of the B images; their stems name the folders.
+        stems: names of the folders of the B images.
         folder: of the run.
     """
     layers = list(model.model)
@@ -51,7 +51,7 @@ def save_feature_maps(model: LayeredNetwork, im: Tensor, paths: Sequence[str], f
         if not isinstance(output, Tensor) or output.ndim != 4 or output.shape[2] * output.shape[3] < 2:
             continue
         name = f"stage{i}_{type(layers[i]).__name__}_features"
-        for maps, path in zip(output, paths, strict=True):
-            target = folder / Path(path).stem
+        for maps, stem in zip(output, stems, strict=True):
+            target = folder / stem
             plot_feature_maps(maps, target / f"{name}.png")
             np.save(target / f"{name}.npy", maps.float().cpu().numpy())

@@ -21,6 +21,7 @@ from ultralytics.engine.evaluator import ClassResult, EvalResult
 from ultralytics.engine.fingerprint import SplitFacts
 from ultralytics.engine.protocols import Settings
 from ultralytics.utils.files import atomic_write
+from ultralytics.utils.printable import printable_values
 from ultralytics.utils.torch_utils import unwrap
 from ultralytics.version import __version__
 
@@ -140,7 +141,7 @@ def data_facts(file: str | Path | None, names: Mapping[int, str], splits: dict[s
 def write_metrics(folder: Path, content: MetricsFile) -> Path:
     """Write metrics.json into `folder`, whole or not at all, and return its path."""
     path = folder / FILE_NAME
-    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False, default=str)
+    text = json.dumps(printable_values(content), ensure_ascii=False, indent=2, allow_nan=False, default=str)
     with atomic_write(path) as file:
         file.write(f"{text}\n".encode())
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,8 @@ class YOLO:
         self.overrides: dict[str, Any] = {}
         self._pending = PendingWeights()
         self._has_weights = False  # False while the weights are the random ones of a model file
-        name = str(model).strip()
-        if Path(name).suffix in (".yaml", ".yml"):
+        name = str(model) if Path(model).is_file() else str(model).strip()
+        if Path(name).suffix.lower() in (".yaml", ".yml"):
             self._build_network(name, task, verbose)
         else:
             self._load_checkpoint(name)
@@ -98,7 +98,8 @@ class YOLO:
         checkpoint = self.trainer.best if self.trainer.best.exists() else self.trainer.last
         if checkpoint.exists():
             self._load_checkpoint(str(checkpoint))
-        self.metrics = self.trainer.validator.metrics
+        # only the first of several processes validates
+        self.metrics = self.trainer.validator.metrics if self.trainer.validator else None
         return self.metrics
 
     def val(self, validator: type | None = None, **kwargs: Any) -> Any:
@@ -113,7 +114,7 @@ class YOLO:
             save_json=True also those of COCO, such as `.coco["APsmall"]`.
         """
         warn_unused(kwargs, "val", self.task)
-        args = self.overrides | {"rect": True} | kwargs | {"mode": "val"}
+        args = {"imgsz": get_task(self.task).imgsz, **self.overrides, "rect": True} | kwargs | {"mode": "val"}
         run = (validator or get_task(self.task).load("validator"))(args=args, _callbacks=self.callbacks)
         run(model=self.model)
         self.metrics = run.metrics
@@ -136,7 +137,8 @@ class YOLO:
         """
         warn_unused(kwargs, "predict", self.task)
         defaults = {"conf": PREDICT_CONF, "batch": 1, "save": False}
-        args = get_cfg(self.overrides | defaults | kwargs | {"mode": "predict"})
+        base = {"imgsz": get_task(self.task).imgsz, **self.overrides}
+        args = get_cfg(base | defaults | kwargs | {"mode": "predict"})
         source = source if source is not None else args.source
         if source is None:
             raise ValueError(
@@ -225,6 +227,10 @@ class YOLO:
         self.overrides["device"] = str(target)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled or copied: the network and its settings, without the processes and files of a training."""
+        return {**vars(self), "trainer": None}
+
     def __repr__(self) -> str:
         return f"YOLO({self.overrides['model']!r}, task={self.task!r}, classes={len(self.names)})"
 
@@ -255,8 +261,9 @@ class YOLO:
         checkpoint = load_checkpoint(path)
         self.model = checkpoint.network
         self.ckpt, self.ckpt_path = checkpoint.content, str(path)
-        kept = _usable_args(checkpoint.train_args, path)
+        kept = _usable_args(checkpoint.train_args, path, KEPT_ARGS)
         task = get_task(kept.get("task") or guess_model_task(self.model), str(path)).name
+        kept |= _usable_args(checkpoint.train_args, path, get_task(task).kept_options)
         self.overrides = kept | {"model": str(path), "task": task}
         self._has_weights = True
         self._set_up(task)
@@ -302,16 +309,16 @@ def _pretrained(args: dict[str, Any]) -> bool | str | Path:
     return get_cfg({"pretrained": args.get("pretrained", True)}).pretrained
 
 
-def _usable_args(train_args: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Those of a checkpoint's settings that later calls start from, without invalid ones."""
+def _usable_args(train_args: dict[str, Any], path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Those of a checkpoint's settings `keys`, from which later calls start, without invalid ones."""
     kept = {}
-    for key in KEPT_ARGS:
+    for key in keys:
         if key in train_args:
             try:
                 get_cfg({key: train_args[key]})
             except OptionError as e:
                 if key == "task" and isinstance(train_args[key], str):
-                    raise
+                    raise OptionError(f"{path}: {e}") from e
                 LOGGER.warning(f"{path}: a setting of its training is ignored. {e}")
             else:
                 kept[key] = train_args[key]

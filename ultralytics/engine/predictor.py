@@ -15,17 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
+from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.data.augment import LetterBox
 from ultralytics.data.sources import Source, SourceBatch, load_source
 from ultralytics.engine.callbacks import Callbacks
 from ultralytics.engine.class_numbers import check_class_filter
 from ultralytics.engine.feature_maps import save_feature_maps
+from ultralytics.engine.file_stems import FileStems, numbered_stem
 from ultralytics.engine.prediction_writer import PredictionWriter
 from ultralytics.engine.results import Results
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.engine.video_file import VideoFile
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.utils import LOGGER, IterableSimpleNamespace
+from ultralytics.utils.files import missing_parents, remove_empty_dirs
 from ultralytics.utils.ops import Profile
 from ultralytics.utils.plotting import show_image
 from ultralytics.utils.torch_utils import images_to_device, max_stride, select_device
@@ -68,10 +71,12 @@ class BasePredictor:
         plotted_img: the image drawn last.
         seen: number of images predicted.
         speed: mean milliseconds per image and stage, after the run.
-        save_dir: folder of the run; it exists once something is written.
+        save_dir: folder of the run; made when a run starts that writes files.
         vid_writer: open video files by name.
         done_warmup: whether the network has run on this device.
     """
+
+    task: str | None = None  # of a task's predictor; it overrides the option
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class BasePredictor:
         if isinstance(cfg, nn.Module):  # the form (model, args, callbacks) of this package
             cfg, overrides, model, args = None, None, cfg, overrides
         self.args = IterableSimpleNamespace(**dict(args)) if args is not None else _merged(cfg, overrides)
+        self.args.task = self.task or self.args.task
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         functions = callbacks if callbacks is not None else _callbacks
@@ -105,9 +111,11 @@ class BasePredictor:
         self.seen = 0
         self.speed: dict[str, float] = {}
         self.done_warmup = False
+        self._made_dirs: list[Path] = []  # the run's folder, and those above it that did not exist
         self._source_batch = SourceBatch([], [], [], [])
         self._embeddings: list[Tensor] = []
         self._writer: PredictionWriter | None = None
+        self._map_stems = FileStems()
         self._timers: dict[str, Profile] = {}
         if model is not None:
             self.setup_model(model)
@@ -196,11 +204,11 @@ class BasePredictor:
 
     @cached_property
     def save_dir(self) -> Path:
-        """Folder of the run; it exists once something is written."""
-        return Path(get_save_dir(self.args))
+        """Folder of the run; made when a run starts that writes files."""
+        return get_save_dir(self.args)
 
     @property
-    def vid_writer(self) -> dict[str, cv2.VideoWriter]:
+    def vid_writer(self) -> dict[str, VideoFile]:
         """Open video files by name."""
         return {} if self._writer is None else self._writer.videos
 
@@ -230,6 +238,7 @@ class BasePredictor:
         """Predict `source` batch by batch. Source and network are checked at once, not with the first result."""
         if model is not None or self.model is None:
             self.setup_model(model if model is not None else self.args.model)
+        self._check_embed()
         self.setup_source(source if source is not None else self.args.source)
         return self._run()
 
@@ -245,7 +254,7 @@ class BasePredictor:
         """
         if model is None:
             raise ValueError("the predictor has no network; give model= a network or a checkpoint such as best.pt")
-        network = model if isinstance(model, nn.Module) else load_checkpoint(model).network
+        network = model if isinstance(model, nn.Module) else load_network(model)
         self.stride = max_stride(network)
         self.imgsz = list(check_imgsz(self.args.imgsz, stride=self.stride, min_dim=2))  # type: ignore[arg-type]
         self.names = network.names  # type: ignore[assignment]
@@ -262,6 +271,10 @@ class BasePredictor:
             )
         self.dataset = load_source(source, self.args.vid_stride, self.args.batch, bool(self.args.stream_buffer))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: options and results, without the copy of the network and open files."""
+        return {**vars(self), "model": None, "_writer": None, "_timers": {}}
+
     def add_callback(self, event: str, func: Callable[[Any], None]) -> None:
         """Call `func` with this object whenever `event` fires."""
         self.callbacks.add(event, func)
@@ -275,7 +288,10 @@ class BasePredictor:
     def _run(self) -> Iterator[Any]:
         assert self.dataset is not None, "setup_source comes first"
         writes = not self.args.embed and any(self.args.get(key) for key in FILE_OPTIONS)
+        if writes or self.args.visualize:
+            self._make_save_dir()
         self._writer = PredictionWriter(self.save_dir, self.args, self.dataset.is_live) if writes else None
+        self._map_stems = FileStems()  # the same names as those of the writer
         self._timers = {stage: Profile(device=self.device) for stage in STAGES}
         self.seen = 0
         self._warm_up()
@@ -293,13 +309,34 @@ class BasePredictor:
                     self._finish_batch(im)
                 self.run_callbacks("on_predict_batch_end")
                 yield from self._embeddings if self.args.embed else self.results
-        finally:
             if self._writer is not None:
                 self._writer.close()
+        finally:
+            if self._writer is not None:
+                self._writer.release()
+            if not self.args.exist_ok and remove_empty_dirs(self._made_dirs):
+                self._made_dirs = []
         self.speed = {stage: timer.t / max(self.seen, 1) * 1e3 for stage, timer in self._timers.items()}
         self.run_callbacks("on_predict_end")
         if self.args.verbose and self.seen:
             self._log_summary(shape)
+
+    def _check_embed(self) -> None:
+        """Refuse numbers in `embed` that are not those of layers whose output is a map."""
+        layers = len(getattr(self.model, "model", ()))
+        wrong = [index for index in self.args.embed or () if not 0 <= index < layers - 1]
+        if wrong:
+            raise ValueError(
+                f"embed={self.args.embed}: {wrong[0]} is not a layer with a feature map; this network has the layers 0 "
+                f"to {layers - 2} below its head"
+            )
+
+    def _make_save_dir(self) -> None:
+        """Make the run's folder under a name that no other process has taken; later runs of this object use it too."""
+        if not self._made_dirs:
+            parents = missing_parents(get_save_dir(self.args))
+            self.save_dir = make_save_dir(self.args)
+            self._made_dirs = [self.save_dir, *parents]
 
     def _predict(self, batch: SourceBatch) -> Tensor:
         """Set `results`, or the embeddings, of one batch; returns the network's input."""
@@ -309,7 +346,11 @@ class BasePredictor:
             with self._timers["inference"]:
                 preds = self.inference(im)
             if self.args.visualize:
-                save_feature_maps(self.model, im, batch.paths, self.save_dir)
+                stems = [
+                    numbered_stem(self._map_stems.stem(path, frame), frame)
+                    for path, frame in zip(batch.paths, batch.frames, strict=True)
+                ]
+                save_feature_maps(self.model, im, stems, self.save_dir)
             if self.args.embed:
                 self._embeddings = list(preds)
             else:

@@ -58,12 +58,12 @@ def line(epoch: int, epochs: int, losses: Tensor, batch: Batch) -> str:
     Args:
         epoch: from 0.
         epochs: of the run.
-        losses: (number of losses,) mean losses of the epoch so far.
+        losses: (number of losses,), or a scalar for one loss: means of the epoch so far.
         batch: the batch, preprocessed or not.
     """
     device = losses.device
     memory = torch.cuda.memory_reserved(device) / 2**30 if device.type == "cuda" else 0
-    columns = [f"{epoch + 1}/{epochs}", f"{memory:.2f}G", *(f"{float(x):.4g}" for x in losses)]
+    columns = [f"{epoch + 1}/{epochs}", f"{memory:.2f}G", *(f"{float(x):.4g}" for x in losses.reshape(-1))]
     columns += [str(len(batch["cls"])), str(max(batch["img"].shape[2:]))]
     return "".join(f"{text:>{COLUMN}}" for text in columns)
 

@@ -1,14 +1,15 @@
-"""Types that the training and validation loops share: a batch, and what a loader and a dataset must offer."""
+"""Types that the training and validation loops share: settings, predictions, and what loaders must offer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypedDict
+from typing import Any, Protocol, TypeAlias
 
-from torch import Tensor
-
+from ultralytics.data.batch import Batch
 from ultralytics.utils import IterableSimpleNamespace
+
+__all__ = ["Batch", "EvalLoader", "ImagePath", "Outputs", "Predictions", "Settings", "TrainDataset", "TrainLoader"]
 
 Settings: TypeAlias = IterableSimpleNamespace
 # what a network returns: a tensor, or nested lists, tuples and dicts of tensors, as its head makes them
@@ -16,30 +17,6 @@ Outputs: TypeAlias = Any
 # what a task makes of them for a batch, such as one tensor of boxes per image
 Predictions: TypeAlias = Any
 ImagePath: TypeAlias = str | Path | list[str]  # folder, .txt list, or several of them
-
-
-class Batch(TypedDict, total=False):
-    """Collated samples of one step. B images, N instances.
-
-    Attributes:
-        img: (B, C, H, W); uint8 from the loader, float in 0..1 after preprocessing.
-        cls: (N, 1) float32 class indices.
-        bboxes: (N, 4) float32 center x, center y, width, height as fractions of the image.
-        batch_idx: (N,) float32 index of the image that an instance belongs to.
-        im_file: B file paths.
-        ori_shape: B (height, width) of the image files, pixels.
-        resized_shape: B (height, width) before padding, pixels.
-        ratio_pad: in validation B ((ratio h, ratio w), (left, top)) of the letterbox.
-    """
-
-    img: Tensor
-    cls: Tensor
-    bboxes: Tensor
-    batch_idx: Tensor
-    im_file: tuple[str, ...]
-    ori_shape: list[tuple[int, int]]
-    resized_shape: list[tuple[int, int]]
-    ratio_pad: list[tuple[tuple[float, float], tuple[float, float]]]
 
 
 class EvalLoader(Protocol):

@@ -48,7 +48,7 @@ def load_to_resume(resume: str | Path | bool) -> Checkpoint:
         FileNotFoundError: there is none.
         ValueError: its training is finished, or another program began it.
     """
-    path = _newest() if isinstance(resume, bool) else Path(str(resume))
+    path = _newest() if isinstance(resume, bool) else Path(str(resume)).expanduser()
     checkpoint = load_checkpoint(path)
     if checkpoint.can_resume:
         return checkpoint

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ultralytics.utils.files import atomic_write, yaml_save
+from ultralytics.utils.files import atomic_write, missing_parents, remove_empty_dirs, yaml_save
 
 CSV_WIDTH = 23  # characters per column: the fixed columns of 8.3.0, which are readable as they are
 
@@ -22,19 +22,29 @@ class RunDir:
         history: column name -> values, one per epoch; the columns of results.csv.
     """
 
-    def __init__(self, save_dir: Path, history: Mapping[str, list[float]] | None = None) -> None:
+    def __init__(
+        self, save_dir: Path, history: Mapping[str, list[float]] | None = None, new_parents: Sequence[Path] = ()
+    ) -> None:
+        """Name the files of a run.
+
+        Args:
+            save_dir: the run's folder.
+            history: of a run that continues.
+            new_parents: folders above it that were made with it, innermost first; `discard` removes them too.
+        """
         self.save_dir = save_dir
         self.weights = save_dir / "weights"
         self.last, self.best = self.weights / "last.pt", self.weights / "best.pt"
         self.csv = save_dir / "results.csv"
         self.history: dict[str, list[float]] = {key: list(values) for key, values in (history or {}).items()}
+        self._new_parents = list(new_parents)
         self._created: list[Path] = []  # folders that did not exist or were empty, innermost first
 
     def start(self, settings: Mapping[str, object]) -> None:
         """Make the folder and write args.yaml."""
-        folders = (self.weights, self.save_dir, *self.save_dir.parents)
         is_new = not self.save_dir.exists() or not any(self.save_dir.iterdir())
-        self._created = [f for f in folders if not f.exists() or f == self.save_dir] if is_new else []
+        parents = self._new_parents or missing_parents(self.save_dir)
+        self._created = [self.weights, self.save_dir, *parents] if is_new else []
         self.weights.mkdir(parents=True, exist_ok=True)
         for unfinished in self.weights.glob(".*.tmp"):  # left by a killed run, beside the complete files
             unfinished.unlink()
@@ -46,10 +56,7 @@ class RunDir:
             return
         for file in (self.save_dir / "args.yaml", *self.save_dir.glob("labels*.jpg")):
             file.unlink(missing_ok=True)
-        for folder in self._created:
-            if not folder.is_dir() or any(folder.iterdir()):
-                break
-            folder.rmdir()
+        remove_empty_dirs(self._created)
         self._created = []
 
     def add(self, row: Mapping[str, float]) -> None:

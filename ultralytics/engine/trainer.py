@@ -13,7 +13,7 @@ from ultralytics.engine.protocols import Batch
 from ultralytics.engine.stability import FiniteGuard
 from ultralytics.engine.trainer_interface import UNSET
 from ultralytics.engine.trainer_setup import PLOTTED_BATCHES, TrainerSetup
-from ultralytics.nn.checkpoint import load_checkpoint
+from ultralytics.nn.checkpoint import load_network
 from ultralytics.utils import LOGGER, dist
 from ultralytics.utils.torch_utils import unwrap
 
@@ -102,8 +102,9 @@ class BaseTrainer(TrainerSetup):
             self.loss, self.loss_items = self.model(batch)
         guard.add(self.loss, f"batch {i + 1} of epoch {self.epoch + 1}", batch["im_file"])
         self.tloss = self.loss_items if self.tloss is None else (self.tloss * i + self.loss_items) / (i + 1)
-        # gradients are averaged over the processes, whose losses are sums over their images
-        self.optimization.backward(self.loss * dist.world_size() if dist.is_distributed() else self.loss)
+        # gradients are averaged over the processes, which is too little where losses are sums over their images
+        is_sum = dist.is_distributed() and not self.loss_is_mean
+        self.optimization.backward(self.loss * dist.world_size() if is_sum else self.loss)
         guard.check()
         if self.optimization.step_due(ni):
             self.optimizer_step()
@@ -192,7 +193,7 @@ class BaseTrainer(TrainerSetup):
     def final_eval(self) -> None:
         """Validate best.pt as it is on the disk, with plots; its metrics are those of the run."""
         LOGGER.info(f"\nValidating {self.best}")
-        network = load_checkpoint(self.best).network.to(self.device)
+        network = load_network(self.best).to(self.device)
         metrics = self.validator(model=network)
         self.metrics = {k: v for k, v in metrics.items() if k != "fitness"}
         self.run_callbacks("on_fit_epoch_end")

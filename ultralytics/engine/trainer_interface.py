@@ -54,9 +54,10 @@ class TrainerInterface:
         stride: largest stride of the network, at least 32.
         batch_size: images per step, of all processes together.
         epochs, start_epoch, epoch: number of epochs, the first one since the start, the present one (from 0).
-        loss, loss_items: of the last batch: scalar, and (number of losses,).
-        tloss: (number of losses,) mean of the present epoch.
+        loss, loss_items: of the last batch: scalar, and (number of losses,) or a scalar for one loss.
+        tloss: as `loss_items`, mean of the present epoch.
         loss_names: names of the losses.
+        loss_is_mean: whether `loss` is the mean over the images of a batch, not their sum.
         lr: learning rates at the end of the last epoch.
         metrics, fitness, best_fitness: of the last validation, and the best fitness so far.
         stopper, stop: early stopping, and whether this epoch is the last one.
@@ -69,7 +70,10 @@ class TrainerInterface:
         train_time_start: time stamp of the start, seconds.
     """
 
+    task: str | None = None  # of a task's trainer; it overrides the setting
     loss_names: tuple[str, ...] = ()
+    val_batch_factor = 2  # images per validation batch, in training batches
+    loss_is_mean = False
 
     optimizer, scaler, ema = _delegate("optimizer"), _delegate("scaler"), _delegate("ema")
     lf, accumulate, last_step = _delegate("lf"), _delegate("accumulate"), _delegate("last_step")
@@ -196,11 +200,16 @@ class TrainerInterface:
     def label_loss_items(self, loss_items: Tensor, prefix: str = "train") -> dict[str, float]: ...
 
     def label_loss_items(self, loss_items: Tensor | None = None, prefix: str = "train") -> list[str] | dict[str, float]:
-        """Names of the losses, or with values (number of losses,) a dict name -> value rounded to 5 decimals."""
+        """Names of the losses, or with values a dict name -> value rounded to 5 decimals.
+
+        Args:
+            loss_items: (number of losses,), or a scalar for one loss.
+            prefix: "train" or "val".
+        """
         names = [f"{prefix}/{name}" for name in self.loss_names]
         if loss_items is None:
             return names
-        return dict(zip(names, (round(float(x), 5) for x in loss_items), strict=True))
+        return dict(zip(names, (round(float(x), 5) for x in loss_items.reshape(-1)), strict=True))
 
     def on_plot(self, name: Path, data: object = None) -> None:
         """Note a plot that was written."""

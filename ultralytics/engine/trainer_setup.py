@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
+from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.engine import optimizer as optimizers
 from ultralytics.engine import resume
 from ultralytics.engine.callbacks import Callback
@@ -22,8 +22,9 @@ from ultralytics.engine.run_dir import RunDir
 from ultralytics.engine.stability import amp_works, check_batch_norm
 from ultralytics.engine.stopping import TimeBudget
 from ultralytics.engine.trainer_interface import TrainerInterface
-from ultralytics.nn.checkpoint import Checkpoint, load_checkpoint
+from ultralytics.nn.checkpoint import Checkpoint, load_network
 from ultralytics.utils import LOGGER, dist
+from ultralytics.utils.files import missing_parents
 from ultralytics.utils.torch_utils import (
     ModelEMA,
     copy_module,
@@ -73,7 +74,8 @@ class TrainerSetup(TrainerInterface):
             self.resumed = resume.load_to_resume(overrides["resume"])
             args = resume.settings_of(self.resumed, overrides)
         else:
-            args = get_cfg(cfg, overrides)
+            options = overrides if self.task is None else overrides | {"task": self.task}
+            args = get_cfg(self.with_task_defaults(cfg), options)
         if args.batch < 1:
             raise ValueError(
                 f"batch={args.batch}: choosing the batch size by free memory is not part of this version; "
@@ -81,14 +83,20 @@ class TrainerSetup(TrainerInterface):
             )
         return args
 
+    def with_task_defaults(self, cfg: Mapping[str, Any] | Settings | None) -> Mapping[str, Any] | Settings | None:
+        """The settings `cfg` with the defaults of the task where they differ from those of default.yaml."""
+        return cfg
+
     def _open_run_dir(self) -> RunDir:
         history = self.resumed.content["train_results"] if self.resumed else None
         folder = resume.run_folder(self.resumed) if self.resumed else None
+        parents: list[Path] = []
         if folder is None:
-            folder = dist.on_main_process(lambda: Path(get_save_dir(self.args)))
+            parents = missing_parents(get_save_dir(self.args))
+            folder = dist.on_main_process(lambda: make_save_dir(self.args))
             if self.resumed:
                 LOGGER.info(f"{self.resumed.path} is not in the folder of its run, which continues in {folder}")
-        record = RunDir(folder, history)
+        record = RunDir(folder, history, parents)
         self.save_dir, self.wdir = record.save_dir, record.weights
         self.last, self.best, self.csv = record.last, record.best, record.csv
         self.args.name, self.args.save_dir = record.save_dir.name, str(record.save_dir)
@@ -111,11 +119,11 @@ class TrainerSetup(TrainerInterface):
             self.model = self.get_model(cfg=self.resumed.network.yaml, weights=self.resumed.network)
             return
         weights, cfg = None, self.args.model
-        if str(cfg).endswith((".pt", ".pth", ".safetensors")):
-            weights = load_checkpoint(cfg).network
+        if str(cfg).lower().endswith((".pt", ".pth", ".safetensors")):
+            weights = load_network(cfg)
             cfg = weights.yaml
         elif isinstance(self.args.pretrained, str | Path):
-            weights = load_checkpoint(self.args.pretrained).network
+            weights = load_network(self.args.pretrained)
         self.model = self.get_model(cfg=cfg, weights=weights)
 
     def is_best(self) -> bool:
@@ -161,9 +169,12 @@ class TrainerSetup(TrainerInterface):
         with dist.main_process_first():  # which checks the labels and fills their cache
             self.train_loader = self.get_dataloader(self.trainset, share, rank=rank, mode="train")
         if dist.is_main_process():
-            self.test_loader = self.get_dataloader(self.testset, share * 2, rank=-1, mode="val")
-        images, smallest = len(self.train_loader.dataset), max_stride(self.model, least=1)
-        check_batch_norm(images, self.batch_size, self.args.imgsz, smallest)
+            self.test_loader = self.get_dataloader(self.testset, share * self.val_batch_factor, rank=-1, mode="val")
+        check_batch_norm(len(self.train_loader.dataset), self.batch_size, self.args.imgsz, self.coarsest_stride())
+
+    def coarsest_stride(self) -> int:
+        """Pixels per cell of the network's smallest map."""
+        return max_stride(self.model, least=1)
 
     def _make_optimization(self) -> None:
         args, model = self.args, self.model

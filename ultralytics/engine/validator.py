@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir
+from ultralytics.cfg import check_imgsz, get_cfg, get_save_dir, make_save_dir
 from ultralytics.engine.callbacks import Callback, Callbacks
 from ultralytics.engine.class_numbers import check_class_filter, class_mapping
 from ultralytics.engine.evaluator import STAGES, ClassResult, EvalHooks, EvalResult, evaluate
+from ultralytics.engine.file_stems import FileStems
 from ultralytics.engine.fingerprint import split_facts
 from ultralytics.engine.metrics_json import data_facts, metrics_content, write_metrics
 from ultralytics.engine.progress import BAR_FORMAT
@@ -50,8 +51,8 @@ class BaseValidator:
 
     Args:
         dataloader: batches of the split, or None to make them from `args.data` and `args.split`.
-        save_dir: folder for plots and files, made when the first one is written. None for a new one; the run is then
-            this validator's own, and it writes metrics.json.
+        save_dir: folder for plots and files, made when the first one is written. None for a new one: the run is then
+            this validator's own, and it writes metrics.json. It is made when the network and the data are read.
         pbar: progress bar that is updated once per batch, or None for one of its own.
         args: settings; copied.
         _callbacks: functions by event, each called with this object.
@@ -76,6 +77,7 @@ class BaseValidator:
         plots: files that were drawn -> data passed to `on_plot`.
     """
 
+    task: str | None = None  # of a task's validator; it overrides the setting
     metric_keys: tuple[str, ...] = ()  # columns of results.csv that come from the metrics
 
     def __init__(
@@ -87,16 +89,17 @@ class BaseValidator:
         _callbacks: Mapping[str, list[Callback]] | None = None,
     ) -> None:
         given = vars(args) if isinstance(args, SimpleNamespace) else dict(args or {})
-        self.args = get_cfg({"mode": "val", **given})
+        own = {} if self.task is None else {"task": self.task}
+        self.args = get_cfg({"mode": "val", **given, **own})
         if self.args.conf is None:
             self.args.conf = DEFAULT_CONF
         self.callbacks = _callbacks if isinstance(_callbacks, Callbacks) else Callbacks(_callbacks)
         self.device = select_device(self.args.device)
         self.dataloader = dataloader
         self.pbar = pbar
-        self._own_run = save_dir is None
+        self._own_run, self._made_dir = save_dir is None, False
         self._class_mapping: list[int] | None = None  # number in the network of every class of the data
-        self.save_dir = Path(save_dir) if save_dir else dist.on_main_process(lambda: Path(get_save_dir(self.args)))
+        self.save_dir = Path(save_dir) if save_dir else dist.on_main_process(lambda: get_save_dir(self.args))
         self.training = self.half = False
         self.stride = 32
         self.data: dict[str, Any] = {}
@@ -111,6 +114,7 @@ class BaseValidator:
         self.jdict: list[dict[str, Any]] = []
         self.plots: dict[Path, object] = {}
         self.seen = self.batch_i = 0
+        self._stems, self._stem_of_file = dict[str, FileStems](), dict[str, str]()
 
     # ----------------------------------------------------------------------------------- what a task provides
 
@@ -191,6 +195,12 @@ class BaseValidator:
         """Fire `event`."""
         self.callbacks.run(event, self)
 
+    def stem(self, file: str, folder: str = "") -> str:
+        """Name, without suffix, of what this run writes for an image; unique among the images written to `folder`."""
+        if file not in self._stem_of_file:
+            self._stem_of_file[file] = self._stems.setdefault(folder, FileStems()).stem(file, None)
+        return self._stem_of_file[file]
+
     def on_plot(self, name: Path, data: object = None) -> None:
         """Note a plot that was written."""
         self.plots[Path(name)] = data
@@ -251,7 +261,19 @@ class BaseValidator:
             self.data = self.get_dataset()
             self._match_classes(model)
             self.dataloader = self.get_dataloader(self.data[self.args.split], self.args.batch)
+        if self._own_run and not self._made_dir:
+            self.save_dir, self._made_dir = dist.on_main_process(lambda: make_save_dir(self.args)), True
         return network
+
+    def map_classes(self, data: Mapping[int, str], network: Mapping[int, str], source: str) -> list[int] | None:
+        """Number in the network of every class of the data; None where the numbers are already the same.
+
+        Args:
+            data: class names of the data by number.
+            network: class names of the network by number.
+            source: name of the dataset, for messages.
+        """
+        return class_mapping(data, network, source)
 
     def _match_classes(self, model: nn.Module) -> None:
         """Find the numbers in the network of the classes of the data; the metrics are those of the network's classes.
@@ -264,7 +286,7 @@ class BaseValidator:
         network: Any = model
         if self.args.single_cls or not has_class_names(network):
             return
-        self._class_mapping = class_mapping(names, network.names, source)
+        self._class_mapping = self.map_classes(names, network.names, source)
         if self._class_mapping and self.args.classes is not None:
             raise ValueError(
                 f"classes={self.args.classes} is ambiguous: {source} has other class numbers than the network"

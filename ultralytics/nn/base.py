@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,13 @@ from torch.nn import functional as F
 from ultralytics.nn import fuse
 from ultralytics.nn.first_forward import Layer, Sizes, first_forward, layer_input
 from ultralytics.nn.info import model_info
-from ultralytics.nn.model_file import read_activation, yaml_model_load
+from ultralytics.nn.model_file import expand_content, read_activation, yaml_model_load
 from ultralytics.nn.parser import parse_model
 from ultralytics.nn.transfer import TransferReport, transfer_weights
 from ultralytics.utils import LOGGER
 
 PROFILE_RUNS = 10
+_WARNED: WeakSet[nn.Module] = WeakSet()  # networks whose missing test-time augmentation has been logged
 
 M = TypeVar("M", bound="BaseModel")
 Config = str | Path | Mapping[str, Any]
@@ -58,7 +60,10 @@ class BaseModel(nn.Module):
         named: whether `names` are known to come from a dataset.
         nc, args, task: set by trainers and by `YOLO`.
         criterion: the loss, made when it is first used.
+        batch_norm: epsilon and momentum of the batch normalizations of a new network.
     """
+
+    batch_norm: ClassVar[tuple[float, float]] = (fuse.BN_EPS, fuse.BN_MOMENTUM)
 
     yaml: dict[str, Any]
     model: nn.Sequential
@@ -183,7 +188,7 @@ class BaseModel(nn.Module):
         Raises:
             ModelFileError: the file cannot become a network; names the row.
         """
-        self.yaml = deepcopy(dict(cfg)) if isinstance(cfg, Mapping) else yaml_model_load(cfg)
+        self.yaml = expand_content(cfg) if isinstance(cfg, Mapping) else yaml_model_load(cfg)
         self.yaml["ch"] = self.yaml.get("ch", ch)
         for key, value in replacements.items():
             if value and value != self.yaml.get(key):
@@ -199,7 +204,7 @@ class BaseModel(nn.Module):
         self.names = {i: str(i) for i in range(self.yaml.get("nc") or 0)}
         self.inplace = self.yaml.get("inplace", True)
         self.set_up_head()
-        fuse.initialize_weights(self)
+        fuse.initialize_weights(self, *self.batch_norm)
         if verbose:
             self.info()
 
@@ -230,7 +235,10 @@ class BaseModel(nn.Module):
         return cast("Sequence[Layer]", self.model)
 
     def _predict_augment(self, x: Tensor) -> Any:
-        LOGGER.warning(f"{type(self).__name__} has no test-time augmentation; predicting without it")
+        if self not in _WARNED:  # once, not for every batch
+            _WARNED.add(self)
+            head = type(self.model[-1]).__name__
+            LOGGER.warning(f"a network with the head {head} has no test-time augmentation; predicting without it")
         return self._predict_once(x)
 
     def _predict_once(

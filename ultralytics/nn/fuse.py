@@ -16,7 +16,7 @@ from ultralytics.utils.torch_utils import copy_module
 
 N = TypeVar("N", bound=nn.Module)
 
-BN_EPS, BN_MOMENTUM = 1e-3, 0.03  # of every network of the family; PyTorch's defaults are 1e-5 and 0.1
+BN_EPS, BN_MOMENTUM = 1e-3, 0.03  # of every network of the family but classification; see `BaseModel.batch_norm`
 _UNFUSED = "_unfused"  # attribute of a fused layer: its children before they were merged, by name
 _MERGED = (Conv2, RepConv, RepVGGDW)  # their branches are merged
 _FUSABLE = (Conv, ConvTranspose, *_MERGED)
@@ -24,11 +24,11 @@ _FUSABLE = (Conv, ConvTranspose, *_MERGED)
 _IN_PLACE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 
 
-def initialize_weights(model: nn.Module) -> None:
+def initialize_weights(model: nn.Module, eps: float = BN_EPS, momentum: float = BN_MOMENTUM) -> None:
     """Set epsilon and momentum of batch normalizations; make activations work in place where that saves memory."""
     for m in model.modules():
         if isinstance(m, nn.BatchNorm2d):
-            m.eps, m.momentum = BN_EPS, BN_MOMENTUM
+            m.eps, m.momentum = eps, momentum
         elif isinstance(m, _IN_PLACE):
             m.inplace = True
 

@@ -9,25 +9,21 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from torch import nn
 
-from ultralytics.cfg import find_model_yaml
+from ultralytics.nn.model_edits import Expanded, expand
+from ultralytics.nn.model_source import EDIT_KEYS, ModelFileError, ModelSource, read_source
 from ultralytics.utils import LOGGER
-from ultralytics.utils.files import yaml_load
 from ultralytics.utils.ops import make_divisible
 from ultralytics.utils.suggest import closest
 
 WIDTH_STEP = 8  # scaled channel counts are multiples of this
 _SCALE_IN_NAME = re.compile(r"yolo[v]?\d+([nslmx])")
-
-
-class ModelFileError(ValueError):
-    """A model file cannot be turned into a network; the text names file, layer and row, and what would be right."""
 
 
 class Row(NamedTuple):
@@ -66,16 +62,36 @@ def guess_model_scale(model_path: str | Path) -> str:
 def yaml_model_load(path: str | Path) -> dict[str, Any]:
     """Content of a model file, with the size letter of its name as `scale` and the name as given as `yaml_file`.
 
-    A local file of that name is preferred to one of the package; yolo11s.yaml is yolo11.yaml with scale s.
+    A local file of that name is preferred to one of the package; yolo11s.yaml is yolo11.yaml with scale s. Edits of the
+    file (see model_edits.py) are applied: the content has the rows of `base` with the changes, and no edits.
 
     Raises:
         FileNotFoundError: there is no such file.
+        ModelFileError: the edits of the file cannot be made.
         ValueError: the file is not YAML.
     """
-    content = yaml_load(find_model_yaml(path))
-    content["scale"] = guess_model_scale(path) or content.get("scale", "")
-    content["yaml_file"] = str(path)
-    return content
+    expanded = expand(read_source(path))
+    return _complete(expanded, guess_model_scale(path)) | {"yaml_file": str(path)}
+
+
+def expand_content(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A deep copy of a model file's content, with its edits, if it has any, applied.
+
+    Raises:
+        FileNotFoundError: there is no file of the name of its `base`.
+        ModelFileError: the edits cannot be made.
+    """
+    copied = deepcopy(dict(content))
+    if not any(key in copied for key in EDIT_KEYS):
+        return copied
+    return _complete(expand(ModelSource(file_name(copied), copied)), "")
+
+
+def _complete(expanded: Expanded, letter: str) -> dict[str, Any]:
+    """The content with `scale`: the letter of the file's name, else its own, else that of the name of a base."""
+    of_bases = next(filter(None, map(guess_model_scale, expanded.bases)), "")
+    content = expanded.content
+    return content | {"scale": letter or content.get("scale") or of_bases}
 
 
 def read_rows(content: Mapping[str, Any]) -> list[Row]:
@@ -156,8 +172,9 @@ def row_error(content: Mapping[str, Any], i: int, problem: str) -> ModelFileErro
     """The error for row `i`: file, line if the file can be read again, layer number, the row, and the problem."""
     rows = list(content["backbone"]) + list(content["head"])
     name = file_name(content)
-    line = _line_of_row(name, i, len(rows))
-    return ModelFileError(f"{name}{f':{line}' if line else ''}: layer {i} {rows[i]}: {problem}")
+    origin = _origin(name, i, len(rows))
+    where = origin if origin.startswith(name) else f"{name} ({origin})"
+    return ModelFileError(f"{where}: layer {i} {rows[i]}: {problem}")
 
 
 def file_name(content: Mapping[str, Any]) -> str:
@@ -179,13 +196,11 @@ def _checked_row(content: Mapping[str, Any], i: int, row: object) -> Row:
     return Row(f, n, module, list(args))
 
 
-def _line_of_row(name: str, i: int, num_rows: int) -> int | None:
+def _origin(name: str, i: int, num_rows: int) -> str:
+    """File and line that a row comes from, the file alone if it has changed or is gone."""
     # only for an error message, so reading the file a second time does not matter
     try:
-        root = yaml.compose(find_model_yaml(name).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, ValueError, yaml.YAMLError):
-        return None  # a dict, or a file that has changed or is gone
-    nodes = {key.value: value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
-    parts = [nodes[part].value for part in ("backbone", "head") if isinstance(nodes.get(part), yaml.SequenceNode)]
-    lines = [row.start_mark.line + 1 for part in parts for row in part]
-    return lines[i] if len(lines) == num_rows else None
+        origins = expand(read_source(name)).origins
+    except (OSError, ValueError):
+        return name
+    return origins[i] if len(origins) == num_rows else name

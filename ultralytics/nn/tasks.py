@@ -16,11 +16,12 @@ from ultralytics.nn import registry
 from ultralytics.nn.augmented_prediction import predict_augmented
 from ultralytics.nn.base import BaseModel, Config, Criterion
 from ultralytics.nn.model_file import ModelFileError, guess_model_scale, yaml_model_load
-from ultralytics.nn.modules import Detect
+from ultralytics.nn.modules import Detect, Pose
 from ultralytics.nn.parser import parse_model
 from ultralytics.tasks import OFFICIAL_TASKS, task_of_file_name, task_of_head
 from ultralytics.utils import LOGGER
 from ultralytics.utils.loss import (
+    E2EDetectLoss,
     v8ClassificationLoss,
     v8DetectionLoss,
     v8OBBLoss,
@@ -62,7 +63,7 @@ class DetectionModel(BaseModel):
         self.build(cfg, ch, verbose, nc=nc)
 
     def init_criterion(self) -> Criterion:
-        return v8DetectionLoss(self)
+        return E2EDetectLoss(self) if getattr(self.model[-1], "end2end", False) else v8DetectionLoss(self)
 
     def _predict_augment(self, x: Tensor) -> Any:
         head = self.model[-1]
@@ -87,9 +88,13 @@ class PoseModel(DetectionModel):
     Args:
         cfg, ch, nc, verbose: as of DetectionModel.
         data_kpt_shape: (number of keypoints, values per keypoint) of the dataset, in place of the file's `kpt_shape`.
-    """
 
-    kpt_sigmas: Sequence[float] | None = None  # standard deviations of the dataset's keypoints, for the loss
+    Attributes:
+        kpt_shape: (number of keypoints, values per keypoint: 2 for x, y, or 3 with the visibility).
+
+    Raises:
+        ModelFileError: as of DetectionModel, or the head does not take `data_kpt_shape`.
+    """
 
     def __init__(
         self,
@@ -102,12 +107,30 @@ class PoseModel(DetectionModel):
         BaseModel.__init__(self)
         shape = list(data_kpt_shape) if all(data_kpt_shape) else None
         self.build(cfg, ch, verbose, nc=nc, kpt_shape=shape)
+        head, file = self.model[-1], self.yaml.get("yaml_file") or "model file"
+        if not isinstance(head, Pose):
+            raise ModelFileError(f"{file}: the last row is {type(head).__name__}; a pose network needs Pose")
+        # an attribute and not a property: 8.3.0 reads it from the pickled network
+        self.kpt_shape = int(head.kpt_shape[0]), int(head.kpt_shape[1])
+        if shape and self.kpt_shape != tuple(shape):
+            raise ModelFileError(
+                f"{file}: the last row has kpt_shape {list(self.kpt_shape)}, the data {shape}; write [nc, kpt_shape] "
+                "as its arguments"
+            )
 
     @property
-    def kpt_shape(self) -> tuple[int, int]:
-        """(number of keypoints, values per keypoint)."""
-        count, values = self.yaml["kpt_shape"]
-        return int(count), int(values)
+    def kpt_sigmas(self) -> list[float] | None:
+        """Standard deviations of the keypoints that the loss uses, from the dataset file; None for the defaults.
+
+        They are kept in `yaml`, and with it in checkpoints.
+        """
+        return self.yaml.get("kpt_sigmas")
+
+    @kpt_sigmas.setter
+    def kpt_sigmas(self, sigmas: Sequence[float] | None) -> None:
+        self.yaml.pop("kpt_sigmas", None)
+        if sigmas:
+            self.yaml["kpt_sigmas"] = [float(sigma) for sigma in sigmas]
 
     def init_criterion(self) -> Criterion:
         return v8PoseLoss(self)
@@ -123,9 +146,15 @@ class OBBModel(DetectionModel):
 class ClassificationModel(BaseModel):
     """YOLO for classification of whole images; arguments as of DetectionModel.
 
+    Attributes:
+        transforms: set in training, as in 8.3.0: from an RGB PIL image to the input (3, H, W) of validation.
+
     Raises:
         ModelFileError: neither the file nor `nc` says how many classes there are.
     """
+
+    batch_norm = (1e-5, 0.1)  # PyTorch's defaults, which 8.3.0 changes in the other tasks only
+    transforms: Any
 
     def __init__(
         self, cfg: Config = "yolov8n-cls.yaml", ch: int = 3, nc: int | None = None, verbose: bool = True
@@ -134,8 +163,10 @@ class ClassificationModel(BaseModel):
         self.build(cfg, ch, verbose, nc=nc)
 
     def set_up_head(self) -> None:
-        """Images of any size fit: the head averages over the map."""
+        """Images of any size fit: the head averages over the map. Statistics of normalizations stay as they are."""
+        self.eval()
         self.measure()
+        self.train()
         self.stride = torch.tensor([1.0], device="cpu")
 
     def init_criterion(self) -> Criterion:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ultralytics.utils import dist
+from ultralytics.utils.printable import printable
 
 if TYPE_CHECKING:
     LOCAL_RANK: int
@@ -89,6 +90,14 @@ def _is_printed(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR or (is_verbose() and dist.is_main_process())
 
 
+def _make_printable(record: logging.LogRecord) -> bool:
+    """Replace file names that are not Unicode, which no handler can write; lets every message pass."""
+    text = record.getMessage()
+    if (readable := printable(text)) != text:
+        record.msg, record.args = readable, None
+    return True
+
+
 def _make_logger() -> logging.Logger:
     logger = logging.getLogger("ultralytics")
     if not logger.handlers:
@@ -96,6 +105,7 @@ def _make_logger() -> logging.Logger:
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.addFilter(_is_printed)
+        logger.addFilter(_make_printable)
         logger.setLevel(logging.INFO)
         logger.propagate = False
     return logger

@@ -84,8 +84,8 @@ class ClassScores(NamedTuple):
     ap: np.ndarray  # (C, T) average precision
     classes: np.ndarray  # (C,) class indices
     p_curve: np.ndarray  # (C, 1000) precision over confidence, at the first IoU threshold
-    r_curve: np.ndarray  # (C, 1000) recall, likewise
-    f1_curve: np.ndarray  # (C, 1000) F1, likewise
+    r_curve: np.ndarray  # (C, 1000) recall over confidence
+    f1_curve: np.ndarray  # (C, 1000) F1 over confidence
     x: np.ndarray  # (1000,) confidences or recalls of the curves, 0..1
     prec_values: np.ndarray  # (C, 1000) precision over recall, at the first IoU threshold
 

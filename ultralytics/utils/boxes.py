@@ -1,4 +1,4 @@
-"""Box formats, scaling boxes between image sizes, clipping.
+"""Box formats, scaling boxes and points between image sizes, clipping.
 
 Every function accepts a NumPy array or a torch tensor, returns the same type and dtype, and does not change its input.
 Formats: xyxy = corners x1, y1, x2, y2; xywh = center x, center y, width, height; ltwh = left, top, width, height; a
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 Boxes = TypeVar("Boxes", np.ndarray, torch.Tensor)
+RatioPad = tuple[Sequence[float], Sequence[float]]  # (gain of height, of width), (left, top) of a letterbox
 _PAD_ROUNDING = 0.1  # letterbox rounds its left and top border as round(x - 0.1); the inverse must do the same
 
 
@@ -77,11 +78,11 @@ def scale_boxes(
     img1_shape: Sequence[int],
     boxes: Boxes,
     img0_shape: Sequence[int],
-    ratio_pad: tuple[Sequence[float], Sequence[float]] | None = None,
+    ratio_pad: RatioPad | None = None,
     padding: bool = True,
     xywh: bool = False,
 ) -> Boxes:
-    """Boxes of a letterboxed image scaled to the original image and clipped to it.
+    """Boxes of a letterboxed image scaled to the original image; corners are clipped to it.
 
     Args:
         img1_shape: (height, width) of the letterboxed image, to which `boxes` refer.
@@ -89,20 +90,54 @@ def scale_boxes(
         img0_shape: (height, width) of the original image, to which the result refers.
         ratio_pad: ((gain, ...), (left, top)) of the letterbox; None computes them from the two shapes.
         padding: whether the letterbox added a border; False only divides by the gain.
-        xywh: center and size; the four numbers are then clipped to width, height, width, height, as in 8.3.0.
+        xywh: center and size, such as those of oriented boxes, which are not clipped: 8.3.0 clips a width to that of
+            the image, but the side of an oriented box may be longer.
     """
-    left: float
-    top: float
-    if ratio_pad is None:
-        gain = min(img1_shape[0] / img0_shape[0], img1_shape[1] / img0_shape[1])
-        left = round((img1_shape[1] - img0_shape[1] * gain) / 2 - _PAD_ROUNDING)
-        top = round((img1_shape[0] - img0_shape[0] * gain) / 2 - _PAD_ROUNDING)
-    else:
-        gain = ratio_pad[0][0]
-        left, top = ratio_pad[1]
+    gain, left, top = _letterbox_geometry(img1_shape, img0_shape, ratio_pad)
     shift = _pair(boxes, left, top) if padding else 0
     moved = _by_pairs(boxes, lambda a, b: ((a - shift) / gain, (b if xywh else b - shift) / gain))
-    return clip_boxes(moved, img0_shape)
+    return moved if xywh else clip_boxes(moved, img0_shape)
+
+
+def scale_coords(
+    img1_shape: Sequence[int],
+    coords: Boxes,
+    img0_shape: Sequence[int],
+    ratio_pad: RatioPad | None = None,
+    normalize: bool = False,
+    padding: bool = True,
+) -> Boxes:
+    """Points of a letterboxed image scaled to the original image and clipped to it.
+
+    8.3.0 does not round the border here, which shifts points by half a pixel where the border is odd.
+
+    Args:
+        img1_shape: (height, width) of the letterboxed image, to which `coords` refer.
+        coords: (..., 2 or more) x, y in pixels; further values stay as they are; not changed.
+        img0_shape: (height, width) of the original image, to which the result refers.
+        ratio_pad: ((gain, ...), (left, top)) of the letterbox; None computes them from the two shapes.
+        normalize: return x, y as fractions of the original image.
+        padding: whether the letterbox added a border; False only divides by the gain.
+    """
+    gain, left, top = _letterbox_geometry(img1_shape, img0_shape, ratio_pad)
+    sides = _pair(coords, img0_shape[1], img0_shape[0])
+    xy = (coords[..., :2] - (_pair(coords, left, top) if padding else 0)) / gain
+    if isinstance(coords, torch.Tensor):
+        xy = xy.clamp(min=0).minimum(sides)
+        return torch.cat((xy / sides if normalize else xy, coords[..., 2:]), -1).to(coords.dtype)
+    xy = xy.clip(0, sides)
+    return np.concatenate((xy / sides if normalize else xy, coords[..., 2:]), -1).astype(coords.dtype, copy=False)
+
+
+def _letterbox_geometry(
+    outer: Sequence[int], inner: Sequence[int], ratio_pad: RatioPad | None
+) -> tuple[float, float, float]:
+    """Gain, left and top border of an image `inner` (height, width) in its letterboxed form `outer`."""
+    if ratio_pad is not None:
+        return ratio_pad[0][0], ratio_pad[1][0], ratio_pad[1][1]
+    gain = min(outer[0] / inner[0], outer[1] / inner[1])
+    left, top = ((outer[i] - inner[i] * gain) / 2 for i in (1, 0))
+    return gain, round(left - _PAD_ROUNDING), round(top - _PAD_ROUNDING)
 
 
 def _by_pairs(x: Boxes, rule: Callable[[Any, Any], tuple[Any, Any]]) -> Boxes:

@@ -28,11 +28,12 @@ from ultralytics.utils.figures import (
     to_array,
 )
 from ultralytics.utils.files import read_results
-from ultralytics.utils.label_charts import plot_labels
+from ultralytics.utils.label_charts import plot_class_counts, plot_labels
 from ultralytics.utils.palette import colors
 
 __all__ = [
     "gaussian_smooth",
+    "plot_class_counts",
     "plot_confusion_matrix",
     "plot_labels",
     "plot_mc_curve",

@@ -1,11 +1,15 @@
-"""The confusion matrix of a detector."""
+"""The confusion matrix of a detector or a classifier."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from torch import Tensor
 
 from ultralytics.utils.iou import box_iou
+from ultralytics.utils.rotated_boxes import batch_probiou
 
 _DEFAULT_CONF = 0.25
 _VALIDATION_CONF = 0.001  # validation's threshold for average precision, replaced by _DEFAULT_CONF here
@@ -15,17 +19,31 @@ class ConfusionMatrix:
     """Counts of predicted (row) against true (column) classes; the last row and column are the background.
 
     Attributes:
-        matrix: (nc + 1, nc + 1) counts.
+        matrix: (nc + 1, nc + 1) counts; (nc, nc) for the task classify, which has no background.
         nc: number of classes.
+        task: "classify", or a task with instances.
         conf: confidence threshold; detections must be above it.
         iou_thres: IoU threshold; matches must be above it.
     """
 
-    def __init__(self, nc: int, conf: float | None = _DEFAULT_CONF, iou_thres: float = 0.45) -> None:
-        self.nc = nc
+    def __init__(
+        self, nc: int, conf: float | None = _DEFAULT_CONF, iou_thres: float = 0.45, task: str = "detect"
+    ) -> None:
+        self.nc, self.task = nc, task
         self.conf = _DEFAULT_CONF if conf is None or conf == _VALIDATION_CONF else conf
         self.iou_thres = iou_thres
-        self.matrix = np.zeros((nc + 1, nc + 1))
+        size = nc if task == "classify" else nc + 1
+        self.matrix = np.zeros((size, size))
+
+    def process_cls_preds(self, preds: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+        """Add classified images.
+
+        Args:
+            preds: per batch (B, k) classes by descending probability.
+            targets: per batch (B,) true classes.
+        """
+        for predicted, true in zip(preds, targets, strict=True):
+            np.add.at(self.matrix, (predicted[:, 0].cpu().numpy().astype(int), true.cpu().numpy().astype(int)), 1)
 
     def process_batch(self, detections: Tensor | None, gt_bboxes: Tensor, gt_cls: Tensor) -> None:
         """Add the detections of one image.
@@ -34,16 +52,21 @@ class ConfusionMatrix:
         background, whereas 8.3.0 omits the false positives of images without a match.
 
         Args:
-            detections: (n, 6) corners, confidence, class; None for none.
-            gt_bboxes: (m, 4) corners.
+            detections: (n, 6) corners, confidence, class, or of oriented boxes (n, 7) xywh, confidence, class, angle;
+                None for none.
+            gt_bboxes: (m, 4) corners, or (m, 5) xywhr, which are compared by ProbIoU.
             gt_cls: (m,) classes.
         """
         true = gt_cls.cpu().numpy().astype(int)
         if detections is None:
-            detections = gt_bboxes.new_zeros((0, 6))
+            detections = gt_bboxes.new_zeros((0, gt_bboxes.shape[1] + 2))
         detections = detections[detections[:, 4] > self.conf]
         predicted = detections[:, 5].cpu().numpy().astype(int)
-        gt, det = self._matches(box_iou(gt_bboxes, detections[:, :4]).cpu().numpy())
+        if gt_bboxes.shape[1] == 5:
+            iou = batch_probiou(gt_bboxes, torch.cat((detections[:, :4], detections[:, 6:7]), 1))
+        else:
+            iou = box_iou(gt_bboxes, detections[:, :4])
+        gt, det = self._matches(iou.cpu().numpy())
         missed, unmatched = np.delete(true, gt), np.delete(predicted, det)
         background = self.nc
         rows = np.concatenate((predicted[det], np.full(len(missed), background), unmatched))

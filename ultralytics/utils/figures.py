@@ -54,7 +54,7 @@ def chart(path: str | Path, texts: Iterable[object], size: tuple[float, float]) 
         yield fig
         data = io.BytesIO()
         fig.savefig(data, format=path.suffix.lstrip(".").lower(), dpi=DPI)
-    with atomic_write(path) as file:
+    with atomic_write(path, durable=False) as file:
         file.write(data.getvalue())
 
 

@@ -15,40 +15,60 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
-from ultralytics.utils import LOGGER
+from ultralytics.utils.printable import printable
 from ultralytics.utils.suggest import did_you_mean
+from ultralytics.utils.text_files import read_text
 
+_TEXT, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "merge"))
+_PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "merge", "null", "timestamp", "value")}
+_MAX_COPIES = 100_000  # values that the aliases of a YAML file may add; a few lines of them can stand for billions
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]")  # YAML forbids them
+
+
+class _Node(Protocol):
+    """What is read of PyYAML's nodes; its own classes are not imported before the first file is read."""
+
+    id: str  # "scalar", "sequence" or "mapping"
+    tag: str
+    value: Any
+    start_mark: Any
 
 
 class YamlError(ValueError):
     """A YAML file is malformed, or its top level is not a mapping."""
 
 
-def yaml_load(path: str | Path) -> dict[Any, Any]:
+def yaml_load(path: str | Path, text_keys: Sequence[str] = ()) -> dict[Any, Any]:
     """Content of a YAML file whose top level is a mapping; an empty file gives {}.
 
     Numbers follow YAML 1.2: `1e-3` is a number (YAML 1.1 reads it as text).
 
+    Args:
+        path: the file, in UTF-8, UTF-16 or GBK.
+        text_keys: top-level keys below which all keys and values are text as written: `no` is not False, 010 is not 8.
+
     Raises:
         FileNotFoundError: there is no such file.
-        YamlError: the text is not YAML (names the line), or its top level is not a mapping.
+        YamlError: the text is not YAML (names the line), its top level is not a mapping, a key occurs twice in a
+            mapping, or its aliases expand to too much.
     """
     import yaml  # takes 20 ms, which `yolo version` does not need
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file '{path}' (searched {path.absolute().parent})")
-    text = _CONTROL_CHARACTERS.sub("", _decode(path))
+    text = _CONTROL_CHARACTERS.sub("", read_text(path))
     try:
-        data = yaml.load(text, Loader=_yaml_classes()[0])
+        data = _construct(text, path, text_keys)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(e, "problem", None) or str(e).splitlines()[0]
         raise YamlError(f"{path}{line}: this is not YAML: {problem}{_yaml_hint(text)}") from e
+    except RecursionError as e:
+        raise YamlError(f"{path}: the brackets are nested too deeply") from e
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -66,7 +86,7 @@ def yaml_save(path: str | Path, data: Mapping[str, object] | Mapping[int, object
 
 
 @contextmanager
-def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic_write(path: str | Path, mode: str = "wb", durable: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file next to `path` for writing and rename it to `path` at the end of the block.
 
     At any time `path` has either the old or the complete new content; after an exception the old one.
@@ -74,6 +94,8 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     Args:
         path: the target; missing folders are created, symbolic links are followed.
         mode: "wb", or "w" for UTF-8 text.
+        durable: also survive a power failure, for which the disk must finish writing; this takes longer than all the
+            rest, so that files which a run writes by the thousand do without.
     """
     target = Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,8 +104,9 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     try:
         with temporary.open(mode.replace("w", "x"), **options) as f:
             yield f
-            f.flush()
-            os.fsync(f.fileno())
+            if durable:
+                f.flush()
+                os.fsync(f.fileno())
         temporary.replace(target)
     except OSError as e:
         e.filename = e.filename or str(target)  # the error of a full disk does not name a file
@@ -113,14 +136,52 @@ def increment_path(path: str | Path, exist_ok: bool = False) -> Path:
     The number of an existing file goes before its suffix: out.py, out2.py.
     """
     path = Path(path)
-    if exist_ok or not path.exists():
+    if exist_ok or not _exists(path):
         return path
     suffix = path.suffix if path.is_file() else ""
     stem = path.name.removesuffix(suffix) if suffix else path.name
     number = 2
-    while (candidate := path.with_name(f"{stem}{number}{suffix}")).exists():
+    while _exists(candidate := path.with_name(f"{stem}{number}{suffix}")):
         number += 1
     return candidate
+
+
+def make_numbered_dir(path: str | Path, exist_ok: bool = False) -> Path:
+    """Make the folder `path` (or with `exist_ok` use it), else the first of path2, path3, ... that does not exist.
+
+    Processes that start together each get a folder of their own: making it is what decides.
+    """
+    if exist_ok:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        return Path(path)
+    while True:
+        candidate = increment_path(path)
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            if not _exists(candidate):
+                raise  # a file takes the name of a parent folder
+        else:
+            return candidate
+
+
+def missing_parents(path: Path) -> list[Path]:
+    """The folders above `path` that do not exist, innermost first: what making it will make as well."""
+    return [folder for folder in path.parents if not folder.exists()]
+
+
+def remove_empty_dirs(folders: Sequence[Path]) -> bool:
+    """Remove folders, innermost first, up to the first that holds something; returns whether any was removed."""
+    for number, folder in enumerate(folders):
+        try:
+            folder.rmdir()
+        except OSError:  # it holds files, or is gone
+            return number > 0
+    return bool(folders)
+
+
+def _exists(path: Path) -> bool:
+    return path.exists() or path.is_symlink()  # a link to nowhere takes a name too
 
 
 def find_file(name: str | Path, folders: Sequence[Path], description: str = "file") -> Path:
@@ -160,14 +221,81 @@ def _not_found(path: Path, folders: Sequence[Path], description: str) -> str:
     return f"there is no {description} '{path}' (searched {folders_searched}){did_you_mean(path.name, known)}"
 
 
-def _decode(path: Path) -> str:
-    raw = path.read_bytes()
+def _construct(text: str, path: Path, text_keys: Sequence[str]) -> object:
+    """The checked value of a YAML text."""
+    loader = _yaml_classes()[0](text)
     try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        # older Chinese editors save as GBK; if the guess is wrong, class names are visibly garbled
-        LOGGER.warning("%s:%d is not UTF-8; reading the file as GBK", path, raw.count(b"\n", 0, e.start) + 1)
-        return raw.decode("gb18030", errors="replace")
+        root: _Node | None = loader.get_single_node()
+        if root is None:
+            return None
+        _check_aliases(root, path)
+        for key, value in root.value if root.id == "mapping" else ():
+            if key.value in text_keys and value.tag != _NULL:
+                _keep_text(value)
+        _check_keys(root, path)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _children(node: _Node) -> list[_Node]:
+    if node.id == "mapping":
+        return [child for pair in node.value for child in pair]
+    return list(node.value) if node.id == "sequence" else []
+
+
+def _check_aliases(root: _Node, path: Path) -> None:
+    """Refuse aliases that contain themselves, or that stand for so many values that using them never ends."""
+    sizes: dict[int, int] = {}
+
+    def size(node: _Node) -> int:
+        """Values below a node when aliases are written out."""
+        if id(node) not in sizes:
+            sizes[id(node)] = -1
+            sizes[id(node)] = 1 + sum(map(size, _children(node)))
+        if sizes[id(node)] < 0:
+            raise YamlError(f"{path}:{node.start_mark.line + 1}: this value contains itself (&name and *name)")
+        return sizes[id(node)]
+
+    if size(root) > len(sizes) + _MAX_COPIES:
+        raise YamlError(f"{path}: the aliases (*name) of this file stand for {size(root):.0e} values; write them out")
+
+
+def _check_keys(root: _Node, path: Path) -> None:
+    """Refuse a key that occurs twice in a mapping, of which only the last value would count."""
+    seen, rest = {id(root)}, [root]
+    while rest:
+        node = rest.pop()
+        if node.id == "mapping":
+            _check_keys_of(node, path)
+        new = [child for child in _children(node) if id(child) not in seen]
+        seen.update(map(id, new))
+        rest += new
+
+
+def _check_keys_of(node: _Node, path: Path) -> None:
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        if key.id != "scalar" or key.tag == _MERGE:
+            continue
+        identity, line = (key.tag, key.value), key.start_mark.line + 1
+        if identity in lines:
+            raise YamlError(
+                f"{path}:{line}: the key '{key.value}' is also in line {lines[identity]}; remove or rename one of them"
+            )
+        lines[identity] = line
+
+
+def _keep_text(node: _Node) -> None:
+    """Mark the scalars below a node as text, except `<<` as a key and what has a tag of its own."""
+    if node.id == "scalar":
+        node.tag = _TEXT if node.tag in _PLAIN else node.tag
+    for child in node.value if node.id == "sequence" else ():
+        _keep_text(child)
+    for key, value in node.value if node.id == "mapping" else ():
+        if key.tag != _MERGE:
+            _keep_text(key)
+        _keep_text(value)
 
 
 def _yaml_hint(text: str) -> str:
@@ -199,7 +327,9 @@ def _yaml_classes() -> tuple[type, type]:
 def _plain(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float, str)):
         # PyYAML does not write subclasses such as numpy.float64 and string enums as numbers and strings
-        for base in (bool, int, float, str):
+        if isinstance(value, str):
+            return printable(str(value))
+        for base in (bool, int, float):
             if isinstance(value, base):
                 return value if type(value) is base else base(value)
         return None
@@ -209,7 +339,7 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy and torch
         return _plain(value.tolist())
-    return str(value)
+    return printable(str(value))
 
 
 def _short(value: object) -> str:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ultralytics.utils.files import atomic_write, increment_path
+from ultralytics.utils.printable import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ def write_image(path: str | Path, im: Array) -> None:
     if not ok:
         raise ValueError(f"{path}: this image of shape {im.shape} could not be encoded as '{path.suffix}'.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
+    with atomic_write(path, durable=False) as file:
         file.write(data.tobytes())
 
 
@@ -58,6 +59,7 @@ def show_image(im: Array, title: str, wait_ms: int | None = None) -> None:
     Raises:
         RuntimeError: neither OpenCV nor the system can show an image.
     """
+    title = printable(title)
     # OpenCV ends the whole process if Qt or GTK finds no display, so the display is checked first
     has_display = not sys.platform.startswith("linux") or bool(
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from ultralytics.utils.plotting import Annotator, colors, readable_on, write_image
+from ultralytics.utils.plotting import CROWDED, Annotator, colors, readable_on, write_image
 from ultralytics.utils.rotated_boxes import xywhr2xyxyxyxy
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ BoxFormat = Literal["xywhn", "xyxy", "xywhr"]
 
 MAX_GRID_SIDE = 1920  # pixels of the longer side of a grid
 MIN_TILE_SIDE = 400  # smaller images are enlarged to this size in a grid, so that labels can be read
-CROWDED = 25  # an image with more instances gets thinner lines and smaller labels
 TITLE_SHARE = 0.45  # of the width of a tile
 TITLE_BACKGROUND = (60, 60, 60)
 WHITE = (255, 255, 255)

@@ -39,11 +39,23 @@ def plot_labels(boxes: Values, cls: Values, names: Names, path: str | Path) -> N
         _heat_map(axes["sizes"], xywh[:, 2], xywh[:, 3], "Box sizes", ("width / image width", "height / image height"))
 
 
-def _class_bars(ax: Axes, classes: Array, names: Names) -> None:
+def plot_class_counts(cls: Values, names: Names, path: str | Path) -> None:
+    """Chart of a classification dataset: number of images per class.
+
+    Args:
+        cls: (N,) class of each image.
+        names: class names.
+        path: the file to write, usually `labels.jpg`.
+    """
+    with chart(path, names.values(), (12 if len(names) > MANY_CLASSES else 5, 5)) as fig:
+        _class_bars(fig.subplots(), to_array(cls).reshape(-1).astype(int), names, "images")
+
+
+def _class_bars(ax: Axes, classes: Array, names: Names, counted: str = "instances") -> None:
     nc = max(len(names), int(classes.max(initial=-1)) + 1, 1)
     counts = np.bincount(classes, minlength=nc)
     ax.bar(range(nc), counts, color=[class_color(i) for i in range(nc)], width=0.8)
-    ax.set(title=f"Instances per class ({len(classes)} in total)", ylabel="instances", xlim=(-0.6, nc - 0.4))
+    ax.set(title=f"{counted.capitalize()} per class ({len(classes)} in total)", ylabel=counted, xlim=(-0.6, nc - 0.4))
     if nc > MAX_NAMED_BARS:
         ax.set_xlabel("class number")
         return

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Crop = Literal["box", "margin", "none"]
+RatioPad = tuple[tuple[float, float], tuple[float, float]]  # (scale of height, of width), (left, top) of a letterbox
 _CHUNK_ELEMENTS = 1 << 26  # float32 values of upsampled masks that exist at a time (256 MiB)
 _MARGIN = 0.1  # share of the box's side that crop="margin" adds on each side
 _PAD_ROUNDING = 0.1  # the letterbox rounds its border to round(x - 0.1) on the left and top
@@ -80,6 +81,7 @@ def process_mask_native(
     shape: Sequence[int],
     crop: Crop = "box",
     input_shape: Sequence[int] | None = None,
+    ratio_pad: RatioPad | None = None,
 ) -> Tensor:
     """Binary masks of one image at the original image's size.
 
@@ -91,6 +93,7 @@ def process_mask_native(
         crop: as in `process_mask`.
         input_shape: (H, W) of the network's input, from which the letterbox's border follows exactly; without it the
             border is derived from the prototypes' size, as 8.3.0 does.
+        ratio_pad: as in `scale_masks`.
 
     Returns:
         (n, H, W) bool.
@@ -100,7 +103,7 @@ def process_mask_native(
     parts = []
     for rows in _chunks(len(masks_in), shape):
         logits = (masks_in[rows].float() @ protos.float().view(nm, -1)).view(-1, h, w)
-        logits = scale_masks(logits[None], shape, input_shape=input_shape)[0]
+        logits = scale_masks(logits[None], shape, input_shape=input_shape, ratio_pad=ratio_pad)[0]
         if crop != "none":
             logits = crop_mask(logits, boxes[rows])
         parts.append(logits > 0)
@@ -108,7 +111,11 @@ def process_mask_native(
 
 
 def scale_masks(
-    masks: Tensor, shape: Sequence[int], padding: bool = True, input_shape: Sequence[int] | None = None
+    masks: Tensor,
+    shape: Sequence[int],
+    padding: bool = True,
+    input_shape: Sequence[int] | None = None,
+    ratio_pad: RatioPad | None = None,
 ) -> Tensor:
     """Masks without the letterbox's border, at the size of the original image.
 
@@ -119,6 +126,8 @@ def scale_masks(
         input_shape: (H, W) of the letterboxed image in pixels. A border that is an odd number of pixels ends between
             two cells of the masks; with this argument the masks are cut there exactly. Without it the border is cut to
             whole cells, as 8.3.0 does, and masks may be shifted by up to a cell.
+        ratio_pad: scale and border of the letterbox, if they do not follow from the two shapes: a validation batch has
+            the shape of its largest image. Needs `input_shape`.
 
     Returns:
         (B, n, H, W), bilinear.
@@ -132,7 +141,10 @@ def scale_masks(
         top, left = (int(pad_y), int(pad_x)) if padding else (0, 0)
         cut = masks[..., top : int(h - pad_y), left : int(w - pad_x)]
         return F.interpolate(cut, (int(shape[0]), int(shape[1])), mode="bilinear", align_corners=False)
-    return _sample_exactly(masks, shape, padding, input_shape)
+    if ratio_pad is None:
+        gain = min(input_shape[0] / shape[0], input_shape[1] / shape[1])
+        ratio_pad = (gain, gain), _border(shape, input_shape, gain) if padding else (0, 0)
+    return _sample_exactly(masks, shape, input_shape, ratio_pad)
 
 
 def masks2segments(masks: Tensor | np.ndarray, strategy: Literal["largest", "all"] = "largest") -> list[np.ndarray]:
@@ -179,14 +191,21 @@ def _chunks(n: int, size: Sequence[int]) -> list[slice]:
     return [slice(start, start + step) for start in range(0, n, step)]
 
 
-def _sample_exactly(masks: Tensor, shape: Sequence[int], padding: bool, input_shape: Sequence[int]) -> Tensor:
+def _border(shape: Sequence[int], input_shape: Sequence[int], gain: float) -> tuple[int, int]:
+    """Left and top border of a centered letterbox in pixels."""
+    top, left = (
+        round((full - round(side * gain)) / 2 - _PAD_ROUNDING) for side, full in zip(shape, input_shape, strict=True)
+    )
+    return left, top
+
+
+def _sample_exactly(masks: Tensor, shape: Sequence[int], input_shape: Sequence[int], ratio_pad: RatioPad) -> Tensor:
     """Read the masks at the centers of the original image's pixels, through the letterbox's geometry."""
     h, w = masks.shape[2:]
-    gain = min(input_shape[0] / shape[0], input_shape[1] / shape[1])
+    ratios, (left, top) = ratio_pad
     grids = []
-    for side, full, cells in zip(shape, input_shape, (h, w), strict=True):
-        resized = round(side * gain)
-        border = round((full - resized) / 2 - _PAD_ROUNDING) if padding else 0
+    for side, full, cells, ratio, border in zip(shape, input_shape, (h, w), ratios, (top, left), strict=True):
+        resized = round(side * ratio)
         centers = (torch.arange(int(side), device=masks.device, dtype=torch.float32) + 0.5) * (resized / side) + border
         # the image's content ends where its border begins: a sample never mixes in the gray
         low, high = border * cells / full + 0.5, (border + resized) * cells / full - 0.5

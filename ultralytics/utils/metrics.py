@@ -1,7 +1,7 @@
 """Metrics of a detector: means, per-class values and curves.
 
-`ultralytics.utils.metrics` is the official path of the metric functions, so those of iou.py, average_precision.py and
-confusion_matrix.py can be imported from here, too. Plots are drawn in plotting.py.
+`ultralytics.utils.metrics` is the official path of the metric functions, so those of iou.py, rotated_boxes.py,
+average_precision.py and confusion_matrix.py can be imported from here, too. Plots are drawn in plotting.py.
 
 Dimensions: T IoU thresholds, C classes that occur in the ground truth, nc classes.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from ultralytics.utils.average_precision import ClassScores, ap_per_class, compute_ap, match_predictions, smooth
 from ultralytics.utils.confusion_matrix import ConfusionMatrix
 from ultralytics.utils.iou import bbox_ioa, bbox_iou, box_iou
+from ultralytics.utils.rotated_boxes import batch_probiou, probiou
 
 __all__ = [
     "ClassScores",
@@ -23,11 +24,13 @@ __all__ = [
     "DetMetrics",
     "Metric",
     "ap_per_class",
+    "batch_probiou",
     "bbox_ioa",
     "bbox_iou",
     "box_iou",
     "compute_ap",
     "match_predictions",
+    "probiou",
     "smooth",
 ]
 

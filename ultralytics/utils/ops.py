@@ -1,6 +1,6 @@
 """The official import path of box and polygon functions and of NMS; rounding up, and the stage timer.
 
-The functions are defined in boxes.py, polygons.py and nms.py.
+The functions are defined in boxes.py, rotated_boxes.py, polygons.py and nms.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ultralytics.utils.boxes import (
     ltwh2xywh,
     ltwh2xyxy,
     scale_boxes,
+    scale_coords,
     xywh2ltwh,
     xywh2xyxy,
     xywhn2xyxy,
@@ -25,6 +26,7 @@ from ultralytics.utils.boxes import (
 )
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.polygons import resample_segments, segment2box, segments2boxes
+from ultralytics.utils.rotated_boxes import nms_rotated, regularize_rboxes, xywhr2xyxyxyxy, xyxyxyxy2xywhr
 
 __all__ = [
     "Profile",
@@ -32,17 +34,22 @@ __all__ = [
     "ltwh2xywh",
     "ltwh2xyxy",
     "make_divisible",
+    "nms_rotated",
     "non_max_suppression",
+    "regularize_rboxes",
     "resample_segments",
     "scale_boxes",
+    "scale_coords",
     "segment2box",
     "segments2boxes",
     "xywh2ltwh",
     "xywh2xyxy",
     "xywhn2xyxy",
+    "xywhr2xyxyxyxy",
     "xyxy2ltwh",
     "xyxy2xywh",
     "xyxy2xywhn",
+    "xyxyxyxy2xywhr",
 ]
 
 

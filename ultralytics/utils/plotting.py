@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -43,9 +43,34 @@ MAX_LABEL_SHARE = 0.5  # of the image's width, or
 MIN_LABEL_WIDTH = 10  # font sizes, if that is more
 DEFAULT_FONT = "Arial.ttf"  # 8.3.0's default; stands for OpenCV's font here, nothing is downloaded
 KEYPOINT_CONFIDENCE = 0.25
+MIN_RIMMED_RADIUS = 4  # pixels
+MAX_HIDDEN_SHARE = 0.08  # of a label by another one: less than a letter
+CROWDED = 25  # with more boxes, labels do not cover them
 MAX_COORDINATE = 30000  # OpenCV's drawing functions fail at larger ones
 GRAY: RGB = (128, 128, 128)
 WHITE: RGB = (255, 255, 255)
+
+
+class _Label(NamedTuple):
+    """A label that fits into the image: text, rectangle and start of the baseline, in pixels."""
+
+    text: str
+    x: int
+    y: int
+    width: int
+    height: int
+    baseline: tuple[int, int]
+
+    def hides(self, other: _Label) -> bool:
+        """Whether a part of the other label that matters lies under this one."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return width > 0 < height and width * height > MAX_HIDDEN_SHARE * other.width * other.height
+
+    def covers(self, points: Array) -> bool:
+        """Whether any of the points (n, 2) lies in the rectangle."""
+        offset = points - np.array((self.x, self.y))
+        return bool(((offset >= 0) & (offset < np.array((self.width, self.height)))).all(1).any())
 
 
 class Annotator:
@@ -120,17 +145,26 @@ class Annotator:
         box_colors: Sequence[RGB],
         txt_color: RGB | None = None,
     ) -> None:
-        """Draw many boxes, (n, 4) or (n, 4, 2) as in `box_label`: all lines first, so that none crosses a label."""
+        """Draw many boxes, (n, 4) or (n, 4, 2) as in `box_label`: all lines first, so that none crosses a label.
+
+        A label that the label of a later box would hide is left out. So is, among more than 25 boxes, one that would
+        cover the center of another box: of small instances nothing but labels would be seen.
+        """
         outlines = _outlines(boxes)
         for points, color in zip(outlines, box_colors, strict=True):
             if len(points) == 2:
                 cv2.rectangle(self.im, points[0].tolist(), points[1].tolist(), color, self.lw)
             else:
                 cv2.polylines(self.im, [points], True, color, self.lw, cv2.LINE_AA)
-        for points, label, color in zip(outlines, labels, box_colors, strict=True):
-            if label:
-                x, y = min(points.tolist(), key=lambda point: point[1])
-                self.label((x - self.lw // 2, y), label, txt_color or readable_on(color), background=color)
+        fitted: list[tuple[_Label, RGB]] = []  # the last one first
+        for i in reversed([i for i, label in enumerate(labels) if label]):
+            x, y = min(outlines[i].tolist(), key=lambda point: point[1])
+            label = self._fit_label((x - self.lw // 2, y), labels[i])
+            others = np.delete(outlines, i, 0).mean(1) if len(outlines) > CROWDED else np.zeros((0, 2))
+            if not label.covers(others) and not any(other.hides(label) for other, _ in fitted):
+                fitted.append((label, box_colors[i]))
+        for label, color in reversed(fitted):
+            self._draw_label(label, txt_color or readable_on(color), color)
 
     def masks(
         self,
@@ -185,8 +219,10 @@ class Annotator:
                     line = pixels[start - 1].tolist(), pixels[end - 1].tolist()
                     cv2.line(self.im, *line, kpt_color or _bgr(color), max(size // 2, 1), cv2.LINE_AA)
         for i in np.flatnonzero(present).tolist():
-            palette = _bgr(self.kpt_color[i]) if is_person else colors(i, bgr=True)
-            cv2.circle(self.im, pixels[i].tolist(), size, kpt_color or palette, -1, cv2.LINE_AA)
+            color = kpt_color or (_bgr(self.kpt_color[i]) if is_person else colors(i, bgr=True))
+            if size >= MIN_RIMMED_RADIUS:  # dark points on dark images, and light ones on light images, need a rim
+                cv2.circle(self.im, pixels[i].tolist(), size + 1, readable_on(color), -1, cv2.LINE_AA)
+            cv2.circle(self.im, pixels[i].tolist(), size, color, -1, cv2.LINE_AA)
 
     def rectangle(
         self,
@@ -250,6 +286,10 @@ class Annotator:
             background: color of the rectangle behind the text; None draws only the letters.
             below: `xy` is the upper left corner.
         """
+        self._draw_label(self._fit_label(xy, text, below), txt_color, background)
+
+    def _fit_label(self, xy: Sequence[float], text: str, below: bool = False) -> _Label:
+        """Position and text of a label; arguments as of `label`."""
         pad = max(self.font_size // 8, 2)
         height, width = self.im.shape[:2]
         room = min(max(width * MAX_LABEL_SHARE, self.font_size * MIN_LABEL_WIDTH), width)
@@ -261,9 +301,13 @@ class Annotator:
         x = min(max(int(xy[0]), 0), max(width - box_w, 0))
         y = int(xy[1]) if below or xy[1] - box_h < 0 else int(xy[1]) - box_h
         y = min(max(y, 0), max(height - box_h, 0))
+        return _Label(text, x, y, box_w, box_h, (x + pad, y + pad // 2 + ascent))
+
+    def _draw_label(self, label: _Label, txt_color: RGB, background: RGB | None) -> None:
         if background is not None:
-            cv2.rectangle(self.im, (x, y), (x + box_w - 1, y + box_h - 1), background, -1)
-        self._text.draw(self.im, (x + pad, y + pad // 2 + ascent), text, txt_color)
+            corner = label.x + label.width - 1, label.y + label.height - 1
+            cv2.rectangle(self.im, (label.x, label.y), corner, background, -1)
+        self._text.draw(self.im, label.baseline, label.text, txt_color)
 
     def text_size(self, text: str) -> tuple[int, int, int]:
         """(width, ascent above the baseline, descent below it) of one line of text in pixels."""

@@ -24,8 +24,7 @@ from torch import Tensor
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 _MAX_DISTANCE = 100.0  # of Bhattacharyya; beyond it exp(-d) is 0 in float32
-_MAX_WH = 7680.0  # pixels by which classes are moved apart before suppression; more than an image's side
-_ROWS = 2048  # boxes whose overlaps are computed at a time, so that the memory does not grow with their square
+_ROWS, _COLUMNS = 256, 8192  # boxes whose overlaps are computed at a time, so that memory does not grow with the square
 
 
 def xywhr2xyxyxyxy(x: Array) -> Array:
@@ -133,7 +132,8 @@ def nms_rotated(boxes: Tensor, scores: Tensor, threshold: float = 0.45) -> Tenso
     """Indices of the boxes that no box of a higher score covers, highest score first.
 
     As in 8.3.0 a box is dropped when its ProbIoU with any box of a higher score reaches the threshold, also when that
-    one is dropped itself. There is no time limit, and memory grows linearly with the number of boxes.
+    one is dropped itself. There is no time limit, and memory grows linearly with the number of boxes. Boxes are
+    compared by ProbIoU and not by `rotated_iou`, so that the results equal those of 8.3.0.
 
     Args:
         boxes: (n, 5) xywhr in pixels.
@@ -142,18 +142,16 @@ def nms_rotated(boxes: Tensor, scores: Tensor, threshold: float = 0.45) -> Tenso
     """
     order = scores.argsort(descending=True, stable=True)
     ordered = boxes[order]
-    keep = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
+    kept = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
+    position = torch.arange(len(order), device=boxes.device)
     for start in range(0, len(order), _ROWS):
-        stop = min(start + _ROWS, len(order))
-        overlap = batch_probiou(ordered[:stop], ordered[start:stop])  # (stop, stop - start)
-        earlier = torch.arange(stop, device=boxes.device)[:, None] < torch.arange(start, stop, device=boxes.device)
-        keep[start:stop] = ~((overlap >= threshold) & earlier).any(0)
-    return order[keep]
-
-
-def move_classes_apart(boxes: Tensor, classes: Tensor) -> Tensor:
-    """Rotated boxes (n, 5) with their centers shifted by class, so that classes (n,) do not suppress each other."""
-    return torch.cat((boxes[:, :2] + classes[:, None] * _MAX_WH, boxes[:, 2:]), -1)
+        stop = start + _ROWS
+        # a box that is dropped already need not be compared again, but still drops others
+        for rest in position[start:][kept[start:]].split(_COLUMNS):
+            overlap = batch_probiou(ordered[start:stop], ordered[rest])
+            earlier = position[start:stop, None] < rest
+            kept[rest] = ~((overlap >= threshold) & earlier).any(0)
+    return order[kept]
 
 
 def _gaussian(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ultralytics.utils import LOGGER
 from ultralytics.utils.files import atomic_write
+from ultralytics.utils.printable import is_unicode
 from ultralytics.utils.suggest import did_you_mean
 
 FILE_NAME = "settings.json"
@@ -159,8 +160,11 @@ class Settings(MutableMapping[str, Any]):
         if self._unreadable:
             self.file.replace(self.file.with_name(f"{self.file.name}.broken"))  # keep the unreadable content
             self._unreadable = False
+        content = {**values, **self._foreign}
+        text = json.dumps(content, indent=2, ensure_ascii=False)
         with atomic_write(self.file, "w") as f:
-            json.dump({**values, **self._foreign}, f, indent=2, ensure_ascii=False)
+            # a folder whose name is not Unicode is written in escapes, from which it is read back
+            f.write(text if is_unicode(text) else json.dumps(content, indent=2))
         self._values = dict(values)
 
     def _report(self, problem: str) -> None:

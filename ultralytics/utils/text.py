@@ -12,6 +12,7 @@ import numpy as np
 from ultralytics.utils import LOGGER
 from ultralytics.utils.fonts import font_runs
 from ultralytics.utils.palette import RGB
+from ultralytics.utils.printable import printable
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -43,6 +44,7 @@ class TextRenderer:
 
     def measure(self, text: str) -> tuple[int, int, int]:
         """(width, ascent above the baseline, descent below it) of `text` in pixels."""
+        text = printable(text)
         if self._uses_pil(text):
             runs = self._pil_runs(text)
             metrics = [font.getmetrics() for _, font in runs]
@@ -53,6 +55,7 @@ class TextRenderer:
 
     def draw(self, image: np.ndarray, baseline: tuple[int, int], text: str, color: RGB) -> None:
         """Draw `text` on `image` (H, W, 3) in place; `baseline` is the left end of the baseline."""
+        text = printable(text)  # OpenCV ends the process if it cannot encode a text
         if self._uses_pil(text):
             self._draw_with_pillow(image, baseline, text, color)
         else:
@@ -60,6 +63,7 @@ class TextRenderer:
 
     def shortened(self, text: str, width: float) -> str:
         """`text`, or if it is wider than `width` pixels its beginning and its last characters."""
+        text = printable(text)
         if self.measure(text)[0] <= width:
             return text
         head, tail = text[:-TAIL], text[-TAIL:]

@@ -262,10 +262,6 @@ def test_layouts_of_older_versions_are_read(prefix, network, as_class, tmp_path)
 @pytest.mark.parametrize(
     ("dotted", "message"),
     [
-        ("ultralytics.nn.tasks.SegmentationModel", "segmentation network"),
-        ("ultralytics.yolo.nn.tasks.PoseModel", "pose estimation"),
-        ("ultralytics.nn.tasks.OBBModel", "oriented boxes"),
-        ("ultralytics.nn.tasks.ClassificationModel", "classification network"),
         ("ultralytics.nn.tasks.RTDETRDetectionModel", "RT-DETR"),
         ("models.yolo.DetectionModel", "YOLOv5"),
         ("somewhere.Net", "somewhere.Net; this version reads DetectionModel"),

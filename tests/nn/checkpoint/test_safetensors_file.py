@@ -73,7 +73,7 @@ def test_a_running_training_is_kept_elsewhere(library, network, tmp_path):
         (None, "weights only"),
         ({"ultralytics": "{"}, "not JSON"),
         ({"ultralytics": json.dumps({"format": 2})}, "newer version"),
-        ({"ultralytics": json.dumps({"format": 1, "network": "PoseModel", "yaml": {}})}, "PoseModel"),
+        ({"ultralytics": json.dumps({"format": 1, "network": "RTDETRModel", "yaml": {}})}, "RTDETRModel"),
         ({"ultralytics": json.dumps({"format": 1, "network": "DetectionModel"})}, "DetectionModel"),
         ({"ultralytics": json.dumps({"format": 1, "network": "DetectionModel", "yaml": {"head": 3}})}, "damaged"),
         ({"ultralytics": json.dumps({"format": 1, "names": {"a": "b"}})}, "damaged"),

@@ -37,7 +37,7 @@ def write_label_file(path: str | Path, lines: Sequence[str]) -> str:
     """
     path = Path(path)
     if lines:
-        with atomic_write(path, "w") as file:
+        with atomic_write(path, "w", durable=False) as file:
             file.write("".join(f"{line}\n" for line in lines))
     else:
         path.unlink(missing_ok=True)

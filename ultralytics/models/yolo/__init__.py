@@ -1,5 +1,5 @@
 """The YOLO family: one folder per task, with train.py, val.py and predict.py."""
 
-from ultralytics.models.yolo import detect
+from ultralytics.models.yolo import classify, detect, obb, pose, segment
 
-__all__ = ["detect"]
+__all__ = ["classify", "detect", "obb", "pose", "segment"]

@@ -48,7 +48,7 @@ _PAPER = "AKConv / LDConv, arXiv 2311.11587"
 class AKConv(nn.Module):
     """Convolution with `num_param` taps at learned positions, batch normalization and SiLU.
 
-    (B, inc, H, W) -> (B, outc, h, w) with h = (H-1)//stride + 1, w likewise.
+    (B, inc, H, W) -> (B, outc, h, w) with h = (H-1)//stride + 1 and w = (W-1)//stride + 1.
 
     Args:
         inc, outc: channels in and out.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ultralytics.nn.checkpoint.activation import recorded_activation
 from ultralytics.nn.checkpoint.pickled_types import CheckpointError, PickledObject
 from ultralytics.tasks import TASKS, task_of_model_class
 
@@ -37,6 +39,8 @@ class NetworkDescription:
         names: class names as recorded; anything.
         version: version of ultralytics that wrote the file, "" if it is not recorded.
         layer_classes: dotted class names of the layers by number, as far as they are recorded.
+        batch_norm: by name of a batch normalization its recorded (epsilon, momentum); anything. Those that are not
+            recorded have the settings of the network's class.
         tree: the recorded network, None in a file without one.
         is_own: whether this package wrote the file.
     """
@@ -48,6 +52,7 @@ class NetworkDescription:
     names: object
     version: str
     layer_classes: dict[int, str]
+    batch_norm: dict[str, object] = field(default_factory=dict)
     tree: PickledObject | None = None
     is_own: bool = False
 
@@ -71,8 +76,11 @@ class NetworkDescription:
             raise CheckpointError(f"{path}: the network has no description of its layers ('yaml')")
         is_own = isinstance(float32, dict)
         state = float32 if isinstance(float32, dict) else tree_state_dict(node)
-        version, classes = str(content.get("version") or ""), _layer_classes(node)
-        return cls(path, name, deepcopy(structure), state, recorded.get("names"), version, classes, node, is_own)
+        structure = deepcopy(structure)
+        if not structure.get("activation") and (activation := recorded_activation(node)):
+            structure["activation"] = activation
+        version, layers, norms = str(content.get("version") or ""), _layer_classes(node), _batch_norm(node)
+        return cls(path, name, structure, state, recorded.get("names"), version, layers, norms, node, is_own)
 
     @classmethod
     def from_safetensors(cls, path: Path, state: dict[str, Tensor], content: dict[str, Any]) -> NetworkDescription:
@@ -84,7 +92,9 @@ class NetworkDescription:
         name, structure = content.get("network"), content.get("yaml")
         if name not in _model_classes() or not isinstance(structure, dict):
             raise CheckpointError(f"{path} describes a network of class {name!s:.60}; this version reads {_known()}")
-        return cls(path, name, structure, state, content.get("names"), str(content.get("version")), {})
+        norms = content.get("batch_norm")
+        norms = norms if isinstance(norms, dict) else {}
+        return cls(path, name, structure, state, content.get("names"), str(content.get("version")), {}, norms)
 
     @property
     def version_note(self) -> str:
@@ -141,19 +151,35 @@ def _summary(content: dict[Any, Any]) -> str:
 def tree_state_dict(network: PickledObject) -> dict[str, Tensor]:
     """state_dict of a recorded module, from the three private tables of nn.Module."""
     state: dict[str, Tensor] = {}
-    todo = [("", network)]
-    for _ in range(MAX_MODULES):
-        prefix, node = todo.pop()
+    for prefix, node in _named_modules(network):
         attributes = vars(node)
         skip = attributes.get("_non_persistent_buffers_set", set())
         for table in ("_parameters", "_buffers"):
             for name, tensor in attributes.get(table, {}).items():
                 if isinstance(tensor, Tensor) and name not in skip:
                     state[prefix + name] = tensor.detach()
-        children = attributes.get("_modules", {}).items()
+    return state
+
+
+def _batch_norm(network: PickledObject) -> dict[str, object]:
+    """(epsilon, momentum) of every recorded batch normalization by name."""
+    return {
+        prefix.rstrip("."): (vars(node).get("eps"), vars(node).get("momentum"))
+        for prefix, node in _named_modules(network)
+        if node.path.endswith(".BatchNorm2d")
+    }
+
+
+def _named_modules(network: PickledObject) -> Iterator[tuple[str, PickledObject]]:
+    """A recorded module and all modules inside it, with the prefix of the names of their tensors."""
+    todo = [("", network)]
+    for _ in range(MAX_MODULES):
+        prefix, node = todo.pop()
+        yield prefix, node
+        children = vars(node).get("_modules", {}).items()
         todo += [(f"{prefix}{name}.", child) for name, child in children if isinstance(child, PickledObject)]
         if not todo:
-            return state
+            return
         if len(prefix) > MAX_NAME or len(todo) > MAX_MODULES:
             break
     raise ValueError(f"it has more than {MAX_MODULES} modules, or a module that contains itself; refused")

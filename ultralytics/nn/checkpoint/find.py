@@ -17,11 +17,11 @@ def find_checkpoint(name: str | Path) -> Path:
         ValueError: the name has the suffix of another file type.
     """
     path = with_suffix(name)
-    candidates = [path, Path(settings["weights_dir"]) / path.name]
+    candidates = [path, Path(settings["weights_dir"]).expanduser() / path.name]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    if Path(name).is_dir():
+    if Path(name).expanduser().is_dir():
         raise FileNotFoundError(f"'{name}' is a folder; give a checkpoint, such as {Path(name, 'weights', 'best.pt')}")
     searched = " and ".join(str(p.absolute()) for p in candidates)
     example = f"{path.stem}.yaml" if path.stem.startswith("yolo") else "yolo11n.yaml"
@@ -37,11 +37,11 @@ def with_suffix(name: str | Path) -> Path:
     Raises:
         ValueError: it has the suffix of another file type.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     if not path.suffix and path.name:
         return path.with_suffix(".pt")
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix.lower() in (".yaml", ".yml"):
         raise ValueError(f"'{name}' describes a network and holds no weights; give a checkpoint (.pt, .safetensors)")
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"'{name}' is not a model: give a model file (.yaml) or a checkpoint (.pt, .safetensors)")
     return path

@@ -54,7 +54,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, asks for code to be run, or holds something else than a known network.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         description, content = _read(path)
         network, edits = rebuild_network(description)
@@ -83,7 +83,7 @@ def load_network(path: str | Path) -> BaseModel:
 
 def _read(path: Path) -> tuple[NetworkDescription, dict[Any, Any]]:
     """The description of the network in a file, and all of the file's content."""
-    if path.suffix == safetensors_file.SUFFIX:
+    if path.suffix.lower() == safetensors_file.SUFFIX:
         state, content = safetensors_file.read(path)
         return NetworkDescription.from_safetensors(path, state, content), content
     content = read_safely(path)

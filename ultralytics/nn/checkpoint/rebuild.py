@@ -49,11 +49,14 @@ def rebuild_network(description: NetworkDescription) -> tuple[BaseModel, list[st
             network: BaseModel = task.load("model")(content, ch=int(content.get("ch", 3)), verbose=False)
         if _is_fused(state):
             fuse_layers(network, keep=False)  # its weights are replaced below
+        if not description.is_own:  # in files of other programs these settings are no edits
+            _set_batch_norm(description, network)
         edits = _restore_tree(description, network)
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (ModelFileError, MemoryError, RuntimeError, ValueError) as e:
         problem = f"{path}: the weights do not fit the network that the file describes: {e}"
         raise CheckpointError(problem + description.version_note) from e
+    _set_batch_norm(description, network)
     network.names = _class_names(description, network)
     return network.eval(), edits
 
@@ -97,6 +100,26 @@ def _is_list_of_int(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(i) is int for i in value)
 
 
+def _set_batch_norm(description: NetworkDescription, network: BaseModel) -> None:
+    """Epsilon and momentum as recorded: classification networks of different origin have different ones."""
+    modules = dict(network.named_modules())
+    for name, values in description.batch_norm.items():
+        module = modules.get(name)
+        if not isinstance(module, nn.BatchNorm2d):
+            continue  # of a branch that fusing has merged
+        eps, momentum = values if isinstance(values, (tuple, list)) and len(values) == 2 else (None, None)
+        if not (_is_share(eps) and eps > 0 and (momentum is None or _is_share(momentum))):
+            raise CheckpointError(
+                f"{description.path}: the batch normalization {name} has the epsilon and momentum {values!s:.60}; "
+                "expected numbers in 0..1"
+            )
+        module.eps, module.momentum = eps, momentum
+
+
+def _is_share(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and 0 <= value <= 1
+
+
 def _is_fused(state: Mapping[str, Tensor]) -> bool:
     """Whether no convolution block has a normalization of its own."""
     blocks = [key.removesuffix(".bn.weight") for key in state if key.endswith(".bn.weight")]
@@ -117,7 +140,7 @@ def _class_names(description: NetworkDescription, network: BaseModel) -> dict[in
     if not isinstance(recorded, Mapping):
         return network.names
     names = {int(k): str(v) for k, v in recorded.items()}
-    numbers = range(getattr(network.model[-1], "nc", len(names)))
+    numbers = range(getattr(network.model[-1], "nc", None) or network.yaml.get("nc") or len(names))
     if names.keys() != set(numbers):
         LOGGER.warning(
             f"{description.path} names {len(names)} classes, its network has {len(numbers)}; "

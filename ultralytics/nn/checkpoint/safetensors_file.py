@@ -5,6 +5,7 @@ The header's `metadata` has one key, `ultralytics`: a JSON object of
     network   class name of the network, such as DetectionModel
     yaml      content of its model file, as the network was built
     names     class names by number
+    batch_norm  [epsilon, momentum] by name, of the normalizations that do not have those of the network's class
     version, date, license, train_args, train_metrics, train_results: as in a .pt file
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from ultralytics.nn.checkpoint.pickled_types import CheckpointError
 from ultralytics.utils.files import atomic_write
+from ultralytics.utils.printable import printable_values, unicode_path
 
 SUFFIX = ".safetensors"
 FORMAT = 1
@@ -34,7 +36,7 @@ def write(path: str | Path, state: dict[str, Tensor], description: dict[str, Any
         description: the keys of the table above without `format`.
     """
     library = _library()
-    text = json.dumps({"format": FORMAT} | description, ensure_ascii=False, default=str)
+    text = json.dumps(printable_values({"format": FORMAT} | description), ensure_ascii=False, default=str)
     # copies: two keys that share memory are an error in this format
     data = library.torch.save({k: v.detach().cpu().clone().contiguous() for k, v in state.items()}, {_KEY: text})
     with atomic_write(path) as file:
@@ -52,7 +54,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(f"there is no checkpoint {path}")
     library = _library()
     try:
-        with library.safe_open(path, framework="pt") as file:
+        with unicode_path(path) as readable, library.safe_open(readable, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (library.SafetensorError, OSError, ValueError) as e:

@@ -60,7 +60,7 @@ def save_checkpoint(path: str | Path, network: nn.Module, *, finished: bool, **c
         ValueError: a .safetensors file of an unfinished training.
     """
     plain = cast(BaseModel, unwrap(network))
-    if Path(path).suffix == safetensors_file.SUFFIX:
+    if Path(path).suffix.lower() == safetensors_file.SUFFIX:
         _save_safetensors(path, plain, finished, content)
         return
     half = _picklable_copy(plain).half()
@@ -113,6 +113,10 @@ def _save_safetensors(path: str | Path, network: BaseModel, finished: bool, cont
         plain = network.new_like()
     if network.is_fused():
         fuse_layers(plain.model, keep=False)
+    plain_modules = dict(plain.named_modules())
+    for name, pair in _own_batch_norm(network).items():  # these are part of the description
+        if isinstance(module := plain_modules.get(name), nn.BatchNorm2d):
+            module.eps, module.momentum = pair
     if edits := module_tree.differences(network, plain):
         raise ValueError(
             f"{path}: a .safetensors file holds networks as their model file describes them, but this one was edited "
@@ -125,9 +129,17 @@ def _save_safetensors(path: str | Path, network: BaseModel, finished: bool, cont
         "version": __version__,
         "date": content.get("date") or datetime.now().isoformat(),
         "license": LICENSE,
+        "batch_norm": _own_batch_norm(network),
     }
     kept = {key: content.get(key, {}) for key in ("train_args", *_HISTORY)}
     safetensors_file.write(path, network.state_dict(), description | kept)
+
+
+def _own_batch_norm(network: BaseModel) -> dict[str, tuple[float, float | None]]:
+    """Epsilon and momentum of the batch normalizations that do not have those of the network's class."""
+    norms = {name: m for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    settings = {name: (m.eps, m.momentum) for name, m in norms.items()}
+    return {name: pair for name, pair in settings.items() if pair != network.batch_norm}
 
 
 def _picklable_copy(network: BaseModel) -> BaseModel:

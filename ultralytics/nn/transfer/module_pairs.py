@@ -11,6 +11,8 @@ from ultralytics.nn.modules import Detect
 
 RELATED, FIT = 0.5, 2.0  # parts of the score of two modules in a Sequential; 1 for the same type
 
+_DETECT_PARTS = ("cv2", "cv3", "dfl")  # box branches, class branches, and the layer that decodes the boxes
+
 Pair = tuple[str, nn.Module, str, nn.Module]  # name and module in the source, name and module in the target
 
 
@@ -145,9 +147,16 @@ def _branches(source: Detect, target: Detect) -> list[tuple[str, str]]:
     if not levels:  # the whole network works at another resolution
         levels = [(j, j) for j in range(min(source.nl, target.nl))]
     names = [name for name in target._modules if name in source._modules]
+    if _nearest_common_class(source, target) is Detect:
+        # other branches of the same name, such as cv4, are mask coefficients in one head and angles in the other
+        names = [name for name in names if name in _DETECT_PARTS]
     per_level = [name for name in names if _is_per_level(source, name) and _is_per_level(target, name)]
     others = [(name, name) for name in names if name not in per_level]
     return others + [(f"{name}.{i}", f"{name}.{j}") for name in per_level for i, j in levels]
+
+
+def _nearest_common_class(a: nn.Module, b: nn.Module) -> type:
+    return next(cls for cls in type(a).__mro__ if isinstance(b, cls))
 
 
 def _is_per_level(head: Detect, name: str) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ultralytics.nn import modules
-from ultralytics.nn.modules import Attention
+from ultralytics.nn.modules import Attention, Pose
 from ultralytics.nn.transfer.alignment import Row
 from ultralytics.nn.transfer.channel_mapping import (
     ChannelMap,
@@ -143,9 +143,18 @@ class TransferPlan:
             self._class_layers.update(class_layers(b))
         if isinstance(a, Attention) and isinstance(b, Attention) and a.head_dim != b.head_dim:
             self._opaque.update(b.modules())
+        if isinstance(a, Pose) and isinstance(b, Pose):
+            self._note_keypoints(a, b)
         source_parts, target_parts = block_parts(a), block_parts(b)
         for name in target_parts.keys() & source_parts.keys():
             self._parts[b.get_submodule(f"{name}.conv")] = source_parts[name], target_parts[name]
+
+    def _note_keypoints(self, a: Pose, b: Pose) -> None:
+        for layer in (branch[-1] for branch in b.cv4 if isinstance(branch, nn.Sequential)):
+            if a.kpt_shape[0] == b.kpt_shape[0]:
+                self._parts[layer] = (a.kpt_shape[0], 1), (b.kpt_shape[0], 1)  # x, y and perhaps visibility of each
+            else:
+                self._opaque.add(layer)
 
     def _plan_module(self, j: int, pair: Pair, norms: tuple[dict, dict]) -> None:
         a_name, a, b_name, b = pair

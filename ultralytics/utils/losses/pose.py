@@ -93,7 +93,7 @@ class v8PoseLoss(v8DetectionLoss):
         sides = (terms.boxes[:, 2:] - terms.boxes[:, :2]) / strides
         visible = truth[..., 2] != 0 if truth.shape[-1] == 3 else torch.ones_like(truth[..., 0], dtype=torch.bool)
         pose = self.keypoint_loss(predicted, position, visible, sides.prod(1, keepdim=True))
-        if truth.shape[-1] != 3:
+        if predicted.shape[-1] != 3:
             return pose.float(), nothing
         return pose.float(), self.bce_pose(predicted[..., 2], visible.to(predicted.dtype))
 

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
+
+from torch import Tensor
 
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.dataset_config import check_det_dataset, label_schema
-from ultralytics.engine.protocols import ImagePath, Settings
+from ultralytics.engine.protocols import Batch, ImagePath, Settings
 from ultralytics.tasks import get_task
+
+
+class PlottedParts(TypedDict, total=False):
+    """Arguments of `plot_images` for labels that are more than boxes."""
+
+    masks: Tensor
+    masks_overlap: bool
+    keypoints: Tensor
+
+
+def parts_to_plot(batch: Batch, overlap_mask: bool) -> PlottedParts:
+    """Masks and keypoints of a batch, as far as its task has them.
+
+    Args:
+        batch: collated samples.
+        overlap_mask: the setting that the masks were made with.
+    """
+    parts: PlottedParts = {}
+    if "masks" in batch:
+        parts["masks"], parts["masks_overlap"] = batch["masks"], overlap_mask
+    if "keypoints" in batch:
+        parts["keypoints"] = batch["keypoints"]
+    return parts
 
 
 def load_dataset_config(
@@ -27,14 +52,16 @@ def load_dataset_config(
     """
     if not file:
         raise ValueError(f"{purpose} needs data: use data=coco128.yaml, or a dataset file of your own")
-    data: dict[str, Any] = check_det_dataset(file, schema=get_task(task).labels)
-    for group in splits:
-        if not any(data.get(split) for split in group):
+    labels = get_task(task).labels
+    data: dict[str, Any] = check_det_dataset(file, splits=(), schema=labels)
+    used = [next((split for split in group if data.get(split)), "") for group in splits]
+    for group, split in zip(splits, used, strict=True):
+        if not split:
             raise ValueError(
                 f"{data['yaml_file']}: '{group[0]}' is missing; set it to the folder of the {group[0]} images, "
                 "or choose another split"
             )
-    return data
+    return check_det_dataset(file, splits=used, schema=labels)  # these must exist, the others need not
 
 
 def build_yolo_dataset(

@@ -11,7 +11,7 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.loader import EpochLoader, build_dataloader, loading_processes
 from ultralytics.engine.protocols import Batch, ImagePath
 from ultralytics.engine.trainer import BaseTrainer
-from ultralytics.models.yolo.detect.data import build_yolo_dataset, load_dataset_config
+from ultralytics.models.yolo.detect.data import build_yolo_dataset, load_dataset_config, parts_to_plot
 from ultralytics.models.yolo.detect.val import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import dist
@@ -22,7 +22,9 @@ from ultralytics.utils import dist
 class DetectionTrainer(BaseTrainer):
     """Trains a detection network: `DetectionTrainer(overrides={"model": ..., "data": ...}).train()`."""
 
-    loss_names = ("box_loss", "cls_loss", "dfl_loss")
+    task = "detect"
+    loss_names: tuple[str, ...] = ("box_loss", "cls_loss", "dfl_loss")
+    validator_class: type[DetectionValidator] = DetectionValidator
 
     def get_dataset(self) -> dict[str, Any]:
         return load_dataset_config(self.args.data, (("train",), ("val", "test")), "training", self.args.task)
@@ -31,11 +33,15 @@ class DetectionTrainer(BaseTrainer):
         self, cfg: str | Path | dict[str, Any] | None = None, weights: nn.Module | None = None, verbose: bool = True
     ) -> DetectionModel:
         verbose = verbose and dist.is_main_process()
-        model = DetectionModel(self.args.model if cfg is None else cfg, nc=self.data["nc"], verbose=verbose)
+        model = self.build_network(self.args.model if cfg is None else cfg, verbose)
         if weights is not None:
             model.names, model.named = self.data["names"], True  # weights of the classes are transferred by name
             model.load(weights, verbose=verbose)
         return model
+
+    def build_network(self, cfg: str | Path | dict[str, Any], verbose: bool) -> DetectionModel:
+        """New network of the task with the classes of the data."""
+        return DetectionModel(cfg, nc=self.data["nc"], verbose=verbose)
 
     def build_dataset(self, img_path: ImagePath, mode: str = "train", batch: int | None = None) -> YOLODataset:
         size = batch or self.batch_size
@@ -50,14 +56,15 @@ class DetectionTrainer(BaseTrainer):
         return build_dataloader(dataset, batch_size, workers, shuffle=shuffle, rank=rank, seed=self.args.seed)
 
     def get_validator(self) -> DetectionValidator:
-        return DetectionValidator(self.test_loader, self.save_dir, args=self.args, _callbacks=self.callbacks)
+        return self.validator_class(self.test_loader, self.save_dir, args=self.args, _callbacks=self.callbacks)
 
     def plot_training_samples(self, batch: Batch, ni: int) -> None:
         from ultralytics.utils.plotting import plot_images
 
         path = self.save_dir / f"train_batch{ni}.jpg"
         instances = batch["batch_idx"], batch["cls"], batch["bboxes"]
-        plot_images(batch["img"], *instances, path=path, paths=batch["im_file"], names=self.data["names"])
+        parts = parts_to_plot(batch, overlap_mask=bool(self.args.overlap_mask))
+        plot_images(batch["img"], *instances, path=path, paths=batch["im_file"], names=self.data["names"], **parts)
         self.on_plot(path)
 
     def plot_training_labels(self) -> None:
