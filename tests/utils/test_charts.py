@@ -231,3 +231,15 @@ def test_no_pyplot_and_no_global_settings(tmp_path, monkeypatch):
     before = list(matplotlib.rcParams["font.family"])
     plot_mc_curve(X, [X], [0], {0: "naïve"}, tmp_path / "f.png")
     assert list(matplotlib.rcParams["font.family"]) == before
+
+
+@pytest.mark.parametrize("name", ["cell " * 60, "红细胞" * 60, "红" * 12, "a" * 24], ids=["words", "中文", "12", "24"])
+def test_long_class_names_leave_room_for_the_matrix(tmp_path, name):
+    plot_confusion_matrix(np.eye(4), [f"{i}{name}" for i in range(3)], tmp_path / "long.png")
+    plot_confusion_matrix(np.eye(4), ["a", "b", "c"], tmp_path / "short.png")
+    dark = []
+    for file in ("long.png", "short.png"):
+        image = cv2.imread(str(tmp_path / file)).astype(int)
+        blue = (image[..., 0] > image[..., 2] + 50).sum()  # the filled cells
+        dark.append(blue)
+    assert dark[0] > 0.3 * dark[1]

@@ -37,7 +37,7 @@ from ultralytics.data.label_table import (
     write_cache,
 )
 from ultralytics.tasks import LabelSchema
-from ultralytics.utils import LOGGER, VERBOSE
+from ultralytics.utils import LOGGER, shows_progress
 from ultralytics.utils.settings import settings_dir
 
 if TYPE_CHECKING:
@@ -181,7 +181,9 @@ def _table(paths: Sequence[str], stamps: np.ndarray, checked: Sequence[_CheckedI
 def _progress(total: int, text: str) -> tqdm:
     from tqdm import tqdm  # only when something is scanned
 
-    return tqdm(total=total, desc=text, delay=2, disable=not VERBOSE or LOGGER.level > 20, leave=False, unit="img")
+    return tqdm(
+        total=total, desc=text, delay=2, disable=not shows_progress() or LOGGER.level > 20, leave=False, unit="img"
+    )
 
 
 def _log_summary(table: LabelTable, folder: str, prefix: str, labels_folder: str) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ultralytics.cfg import OptionError, get_cfg, load_cfg_file, warn_unused
 from ultralytics.engine.callbacks import Callback, Callbacks
+from ultralytics.engine.edited_network import keep_edits
 from ultralytics.engine.model_interface import ModelInterface
 from ultralytics.engine.predictor import BasePredictor
 from ultralytics.engine.predictor_reuse import PredictorSlot
@@ -283,7 +284,10 @@ class YOLO(ModelInterface):
         if weights is None and self._has_weights and _pretrained(args) is not False:
             weights = self._pending.complete(self.model, self.trainer.data["names"])
         network: nn.Module = self.trainer.get_model(cfg=deepcopy(self.model.yaml), weights=weights)
-        return network
+        if type(self.trainer).get_model is not get_task(self.task).load("trainer").get_model:
+            return network  # a script's own trainer decides what it trains
+        pretrained = _pretrained(args) if self._has_weights else True
+        return keep_edits(self.model, network, self.trainer.data["names"], pretrained)
 
     def _pretrained_weights(self, args: dict[str, Any]) -> BaseModel | None:
         """The network that `pretrained=file` names; the option in `args` becomes the path of the file."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ultralytics.engine.protocols import Batch, TrainLoader
-from ultralytics.utils import VERBOSE, dist
+from ultralytics.utils import dist, shows_progress
 
 REFRESH_SECONDS = 0.5
 BAR_FORMAT = "{l_bar}{bar:10}{r_bar}"
@@ -27,7 +27,7 @@ class EpochProgress:
     def __init__(self, loader: TrainLoader) -> None:
         self._last = len(loader) - 1
         self._shown = 0.0
-        hidden = not VERBOSE or not dist.is_main_process()
+        hidden = not shows_progress() or not dist.is_main_process()
         self._bar = tqdm(loader, disable=hidden, bar_format=BAR_FORMAT, mininterval=REFRESH_SECONDS)
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:

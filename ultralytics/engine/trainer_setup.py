@@ -25,7 +25,14 @@ from ultralytics.engine.trainer_interface import TrainerInterface
 from ultralytics.nn.checkpoint import Checkpoint, load_network
 from ultralytics.utils import LOGGER, dist
 from ultralytics.utils.files import missing_parents
-from ultralytics.utils.torch_utils import ModelEMA, describe_device, init_seeds, keep_freed_memory, max_stride
+from ultralytics.utils.torch_utils import (
+    ModelEMA,
+    copy_module,
+    describe_device,
+    init_seeds,
+    keep_freed_memory,
+    max_stride,
+)
 
 PLOTTED_BATCHES = 3  # train_batch*.jpg at the start, and again when the mosaic closes
 
@@ -104,6 +111,9 @@ class TrainerSetup(TrainerInterface):
     def setup_model(self) -> None:
         """Set `model`: the one that was set before, from a checkpoint (also that of `pretrained`), or a new one."""
         if isinstance(self.model, nn.Module):
+            return
+        if self.resumed and self.resumed.edits:
+            self.model = copy_module(self.resumed.network).requires_grad_(True)
             return
         if self.resumed:
             self.model = self.get_model(cfg=self.resumed.network.yaml, weights=self.resumed.network)

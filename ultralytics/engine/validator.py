@@ -25,7 +25,7 @@ from ultralytics.engine.progress import BAR_FORMAT
 from ultralytics.engine.protocols import Batch, EvalLoader, ImagePath, Outputs, Predictions
 from ultralytics.nn.inference.inference_model import get_inference_model
 from ultralytics.nn.transfer.channel_mapping import has_class_names
-from ultralytics.utils import LOGGER, VERBOSE, dist
+from ultralytics.utils import LOGGER, dist, shows_progress
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.metrics import match_predictions
 from ultralytics.utils.torch_utils import ModelEMA, images_to_device, max_stride, select_device
@@ -312,7 +312,7 @@ class BaseValidator:
     def _with_progress(self) -> Iterable[Batch]:
         if self.dataloader is None:
             raise ValueError("validation inside training needs the trainer's loader: pass dataloader=")
-        hidden = self.pbar is not None or not VERBOSE or not dist.is_main_process()
+        hidden = self.pbar is not None or not shows_progress() or not dist.is_main_process()
         leave = not self.training
         return tqdm(self.dataloader, desc=self.get_desc(), disable=hidden, bar_format=BAR_FORMAT, leave=leave)
 

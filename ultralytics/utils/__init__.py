@@ -33,6 +33,11 @@ def is_verbose() -> bool:
     return os.environ.get("YOLO_VERBOSE", "true").lower() == "true"
 
 
+def shows_progress() -> bool:
+    """Whether progress bars are shown: in a verbose process that has a sys.stderr to write to (pythonw has none)."""
+    return is_verbose() and sys.stderr is not None
+
+
 def __getattr__(name: str) -> object:
     if name == "RANK":
         return dist.rank()
@@ -63,6 +68,10 @@ class _CurrentStdout(logging.StreamHandler[TextIO]):
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if sys.stdout is not None:  # as under pythonw
+            super().emit(record)
 
     @property
     def stream(self) -> TextIO:

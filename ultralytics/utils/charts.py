@@ -23,6 +23,7 @@ from ultralytics.utils.figures import (
     class_color,
     class_label,
     label_angle,
+    label_inches,
     shortened,
     to_array,
 )
@@ -152,7 +153,8 @@ def plot_confusion_matrix(
     values = counts / np.maximum(counts.sum(0, keepdims=True), 1e-9) if normalize else counts
     cells = np.where(values < (MIN_SHARE if normalize else 0.5), np.nan, values)
     top = 1.0 if normalize else max(float(values.max(initial=0)), 1.0)
-    side = min(max(4.5, 0.42 * n + 2.5), 18)  # inches
+    # inches; long names get room of their own, beside the 0.8 that short ones have
+    side = min(max(4.5, 0.42 * n + 2.5) + max(label_inches(labels, 10) - 0.8, 0), 18)
     with chart(path, labels, (side * 1.15, side)) as fig:
         ax = fig.subplots()
         image = ax.imshow(cells, cmap="Blues", vmin=0, vmax=top)

@@ -6,6 +6,7 @@ Nothing here uses pyplot or changes matplotlib's global settings.
 from __future__ import annotations
 
 import io
+import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,11 +76,30 @@ def class_label(names: Names, i: int) -> str:
 
 
 def shortened(name: str) -> str:
-    """A name of at most `MAX_NAME_LENGTH` characters; the middle of a longer one is left out."""
-    if len(name) <= MAX_NAME_LENGTH:
+    """A name at most `MAX_NAME_LENGTH` letters wide; the middle of a longer one is left out."""
+    if _width(name) <= MAX_NAME_LENGTH:
         return name
     tail = MAX_NAME_LENGTH // 3
-    return f"{name[: MAX_NAME_LENGTH - tail - 2]}..{name[-tail:]}"
+    head = _fitting(name, MAX_NAME_LENGTH - tail - 2)
+    return f"{head}..{_fitting(name[::-1], tail)[::-1]}"
+
+
+def label_inches(labels: Sequence[str], size: float) -> float:
+    """Length of the longest label in inches, in a font of `size` points."""
+    return 0.6 * max(map(_width, labels), default=0) * size / POINTS_PER_INCH  # a letter is 0.6 of the size wide
+
+
+def _width(text: str) -> int:
+    """Width in letters; a Chinese character is as wide as two."""
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _fitting(text: str, width: int) -> str:
+    """The beginning of `text` that is at most `width` letters wide."""
+    end = 0
+    while end < len(text) and _width(text[: end + 1]) <= width:
+        end += 1
+    return text[:end]
 
 
 def label_angle(labels: Sequence[str], size: float, inches: float) -> int:

@@ -18,28 +18,61 @@ CJK_FONT_NAMES = (
 
 def font_for(text: str) -> Path | None:
     """File of a font that has every character of `text`: matplotlib's, else an installed one; None if there is none."""
-    characters = frozenset(c for c in text if not c.isspace() and c.isprintable())
-    return _font_for(characters)
+    path = _covering(_visible(text))
+    if path is None:
+        _warn_no_font()
+    return path
+
+
+def font_runs(text: str, example: str = "") -> list[tuple[str, Path | None]]:
+    """`text` in parts with a font file for each: one part if a font has all of it, else as few as needed.
+
+    Args:
+        text: one line.
+        example: text that is drawn beside it, such as all class names, in the same font if possible.
+
+    Returns:
+        Parts and font files, None for characters that no font has.
+    """
+    path = _covering(_visible(example + text)) or _covering(_visible(text))
+    if path is not None:
+        return [(text, path)]
+    runs: list[tuple[str, Path | None]] = []
+    for character in text:
+        needed = _visible(character)
+        present = runs[-1][1] if runs else None
+        path = present if present and _codes(needed) <= _glyphs(present) else _covering(needed)
+        if path is None:
+            _warn_no_font()
+        if runs and path == present:
+            runs[-1] = runs[-1][0] + character, path
+        else:
+            runs.append((character, path))
+    return runs
 
 
 def mpl_families(texts: Iterable[str]) -> list[str]:
     """Names for matplotlib's `font.family`; together these fonts have the glyphs of all `texts`."""
     families = ["DejaVu Sans"]
     for text in texts:
-        path = None if text.isascii() else font_for(text)
-        if path is not None and (family := _registered_family(path)) not in families:
-            families.append(family)
+        for _, path in [] if text.isascii() else font_runs(text):
+            if path is not None and (family := _registered_family(path)) not in families:
+                families.append(family)
     return families
 
 
+def _visible(text: str) -> frozenset[str]:
+    return frozenset(c for c in text if not c.isspace() and c.isprintable())
+
+
+def _codes(characters: frozenset[str]) -> set[int]:
+    return {ord(c) for c in characters}
+
+
 @lru_cache(maxsize=4096)
-def _font_for(characters: frozenset[str]) -> Path | None:
-    codes = {ord(c) for c in characters}
-    for path in _font_files():
-        if codes <= _glyphs(path):
-            return path
-    _warn_no_font()
-    return None
+def _covering(characters: frozenset[str]) -> Path | None:
+    codes = _codes(characters)
+    return next((path for path in _font_files() if codes <= _glyphs(path)), None)
 
 
 @lru_cache(maxsize=1)

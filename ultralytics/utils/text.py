@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ultralytics.utils import LOGGER
-from ultralytics.utils.fonts import font_for
+from ultralytics.utils.fonts import font_runs
 from ultralytics.utils.palette import RGB
 from ultralytics.utils.printable import printable
 
@@ -46,9 +46,10 @@ class TextRenderer:
         """(width, ascent above the baseline, descent below it) of `text` in pixels."""
         text = printable(text)
         if self._uses_pil(text):
-            font = self._pil_font(text)
-            ascent, descent = font.getmetrics()
-            return math.ceil(font.getlength(text)), int(ascent), int(descent)
+            runs = self._pil_runs(text)
+            metrics = [font.getmetrics() for _, font in runs]
+            width = sum(font.getlength(part) for part, font in runs)
+            return math.ceil(width), int(max(m[0] for m in metrics)), int(max(m[1] for m in metrics))
         (width, height), base = cv2.getTextSize(text, CV2_FONT, self.scale, self.thickness)
         return int(width), int(height), int(base)
 
@@ -73,10 +74,15 @@ class TextRenderer:
     def _uses_pil(self, text: str) -> bool:
         return self._pil or not (CV2_DRAWS_UNICODE or text.isascii())
 
-    def _pil_font(self, text: str) -> FreeTypeFont:
+    def _pil_runs(self, text: str) -> list[tuple[str, FreeTypeFont]]:
+        """Parts of the text, each with a font that has its characters."""
+        if self.font or not text:
+            return [(text, self._pil_font(self.font))]
+        return [(part, self._pil_font(path)) for part, path in font_runs(text, self._example)]
+
+    def _pil_font(self, path: str | Path | None) -> FreeTypeFont:
         from PIL import ImageFont  # here: most images need no Pillow
 
-        path = self.font or font_for(self._example or text)
         try:
             if path:
                 return ImageFont.truetype(str(path), self.size)
@@ -90,7 +96,10 @@ class TextRenderer:
 
         width, ascent, descent = self.measure(text)
         stencil = Image.new("L", (max(width, 1), max(ascent + descent, 1)))
-        ImageDraw.Draw(stencil).text((0, 0), text, fill=255, font=self._pil_font(text))
+        drawing, start = ImageDraw.Draw(stencil), 0.0
+        for part, font in self._pil_runs(text):
+            drawing.text((start, ascent), part, fill=255, font=font, anchor="ls")
+            start += font.getlength(part)
         x, y = baseline[0], baseline[1] - ascent
         target = image[max(y, 0) : max(y + stencil.height, 0), max(x, 0) : max(x + stencil.width, 0)]
         rows, columns = target.shape[:2]

@@ -12,21 +12,25 @@ from torch import nn
 
 from ultralytics.nn.checkpoint.pickled_types import PickledObject
 
-MAX_MODULES_SEARCHED = 1_000  # the first convolution block is among the first few
+MAX_MODULES_SEARCHED = 20_000  # the largest official network has about 1000
 _TORCH = "torch.nn.modules.activation."
 _DEFAULT = "SiLU"
 
 
 def recorded_activation(network: PickledObject) -> str | None:
-    """The `activation` line of a model file, such as nn.ReLU(), for a recorded network; None if it has the default.
+    """The `activation` line of a model file, such as nn.ReLU(), for a recorded network.
 
     Args:
-        network: the record; its first convolution block with an activation decides.
+        network: the record.
+
+    Returns:
+        None if the convolution blocks have the default one, or not all the same: a single layer was edited then.
     """
+    lines: set[str | None] = set()
     todo = [network]
     for _ in range(MAX_MODULES_SEARCHED):
         if not todo:
-            return None
+            return lines.pop() if len(lines) == 1 else None
         node = todo.pop()
         children = vars(node).get("_modules")
         if not isinstance(children, dict):
@@ -34,7 +38,7 @@ def recorded_activation(network: PickledObject) -> str | None:
         act = children.get("act") if node.path.endswith("conv.Conv") else None
         if isinstance(act, PickledObject) and act.path.startswith(_TORCH):  # torch's Identity is not
             name = act.path.removeprefix(_TORCH)
-            return None if name == _DEFAULT else _line(name, act)
+            lines.add(None if name == _DEFAULT else _line(name, act))
         todo += [child for child in reversed(children.values()) if isinstance(child, PickledObject)]
     return None
 

@@ -41,6 +41,8 @@ class NetworkDescription:
         layer_classes: dotted class names of the layers by number, as far as they are recorded.
         batch_norm: by name of a batch normalization its recorded (epsilon, momentum); anything. Those that are not
             recorded have the settings of the network's class.
+        tree: the recorded network, None in a file without one.
+        is_own: whether this package wrote the file.
     """
 
     path: Path
@@ -51,6 +53,8 @@ class NetworkDescription:
     version: str
     layer_classes: dict[int, str]
     batch_norm: dict[str, object] = field(default_factory=dict)
+    tree: PickledObject | None = None
+    is_own: bool = False
 
     @classmethod
     def from_pickle(cls, path: Path, content: dict[Any, Any]) -> NetworkDescription:
@@ -70,12 +74,13 @@ class NetworkDescription:
         check_size(path, structure, content.get("version"))
         if not isinstance(structure, dict):
             raise CheckpointError(f"{path}: the network has no description of its layers ('yaml')")
-        state = float32 if isinstance(float32, dict) else _state_dict(node)
+        is_own = isinstance(float32, dict)
+        state = float32 if isinstance(float32, dict) else tree_state_dict(node)
         structure = deepcopy(structure)
         if not structure.get("activation") and (activation := recorded_activation(node)):
             structure["activation"] = activation
-        version, layers = str(content.get("version") or ""), _layer_classes(node)
-        return cls(path, name, structure, state, recorded.get("names"), version, layers, _batch_norm(node))
+        version, layers, norms = str(content.get("version") or ""), _layer_classes(node), _batch_norm(node)
+        return cls(path, name, structure, state, recorded.get("names"), version, layers, norms, node, is_own)
 
     @classmethod
     def from_safetensors(cls, path: Path, state: dict[str, Tensor], content: dict[str, Any]) -> NetworkDescription:
@@ -143,7 +148,7 @@ def _summary(content: dict[Any, Any]) -> str:
     return f"the keys {', '.join(map(str, content))}"
 
 
-def _state_dict(network: PickledObject) -> dict[str, Tensor]:
+def tree_state_dict(network: PickledObject) -> dict[str, Tensor]:
     """state_dict of a recorded module, from the three private tables of nn.Module."""
     state: dict[str, Tensor] = {}
     for prefix, node in _named_modules(network):

@@ -147,4 +147,4 @@ ALLOWED: dict[tuple[str, str], Any] = {
 PATH_CLASSES = {"PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"}
 PATH_AS_TEXT = _Builder(lambda *parts: "/".join(parts).replace("//", "/"))
 # activations and classes of torch that may be an attribute; like all others they become records
-TORCH_RECORDS = ("torch.nn.modules", "torch.nn.functional", "torch._C._nn")
+TORCH_RECORDS = ("torch.nn.modules", "torch.nn.functional", "torch._C._nn", "torch.nn.utils.prune")

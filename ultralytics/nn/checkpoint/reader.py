@@ -32,12 +32,14 @@ class Checkpoint:
         network: in float32 and evaluation mode, on the CPU.
         train_args: settings of its training.
         content: the other keys of the file.
+        edits: how the network differs from its model file, one text each; empty unless it was edited.
     """
 
     path: Path
     network: BaseModel
     train_args: dict[str, Any] = field(default_factory=dict)
     content: dict[str, Any] = field(default_factory=dict)
+    edits: list[str] = field(default_factory=list)
 
     @property
     def can_resume(self) -> bool:
@@ -55,7 +57,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path).expanduser()
     try:
         description, content = _read(path)
-        network = rebuild_network(description)
+        network, edits = rebuild_network(description)
     except CheckpointError:
         raise
     except _MALFORMED as e:
@@ -64,7 +66,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     train_args = dict(train_args) if isinstance(train_args, dict) else {}
     check_size(path, train_args)
     network.named = bool(train_args.get("data"))  # training gives a network the names of its data
-    return Checkpoint(path, network, train_args, {k: v for k, v in content.items() if k not in _NOT_CONTENT})
+    return Checkpoint(path, network, train_args, {k: v for k, v in content.items() if k not in _NOT_CONTENT}, edits)
 
 
 def load_network(path: str | Path) -> BaseModel:

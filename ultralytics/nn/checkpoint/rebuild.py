@@ -6,19 +6,22 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeGuard
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from ultralytics.nn import module_tree
 from ultralytics.nn.base import BaseModel
-from ultralytics.nn.checkpoint.description import NetworkDescription, check_size
+from ultralytics.nn.checkpoint.description import NetworkDescription, check_size, tree_state_dict
 from ultralytics.nn.checkpoint.pickled_types import CheckpointError
 from ultralytics.nn.fuse import fuse_layers
 from ultralytics.nn.model_file import ModelFileError
 from ultralytics.nn.parser import is_known_module
 from ultralytics.tasks import task_of_model_class
 from ultralytics.utils import LOGGER
+from ultralytics.version import __version__
 
 # class branch of YOLOv8 as published, and of YOLO11
 _CLASS_BRANCH = re.compile(r"model\.\d+\.cv3\.0\.0\.(0\.)?conv\.weight")
@@ -27,8 +30,8 @@ _LEGACY_CLASS_BRANCH = re.compile(r"model\.\d+\.cv3\.0\.0\.conv\.weight")
 PARAMETER_FACTOR, PARAMETER_MARGIN = 4, 1_000_000
 
 
-def rebuild_network(description: NetworkDescription) -> BaseModel:
-    """The described network with its weights, in float32 and evaluation mode.
+def rebuild_network(description: NetworkDescription) -> tuple[BaseModel, list[str]]:
+    """The described network with its weights, in float32 and evaluation mode, and how it differs from its model file.
 
     Raises:
         CheckpointError: a module is unknown, or weights and description do not fit each other.
@@ -46,13 +49,55 @@ def rebuild_network(description: NetworkDescription) -> BaseModel:
             network: BaseModel = task.load("model")(content, ch=int(content.get("ch", 3)), verbose=False)
         if _is_fused(state):
             fuse_layers(network, keep=False)  # its weights are replaced below
+        if not description.is_own:  # in files of other programs these settings are no edits
+            _set_batch_norm(description, network)
+        edits = _restore_tree(description, network)
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (ModelFileError, MemoryError, RuntimeError, ValueError) as e:
         problem = f"{path}: the weights do not fit the network that the file describes: {e}"
         raise CheckpointError(problem + description.version_note) from e
     _set_batch_norm(description, network)
     network.names = _class_names(description, network)
-    return network.eval()
+    return network.eval(), edits
+
+
+def _restore_tree(description: NetworkDescription, network: BaseModel) -> list[str]:
+    """Change a network to the recorded one where that was edited after it was built; returns what was edited."""
+    tree, path = description.tree, description.path
+    if tree is None:
+        return []
+    shapes = [{k: v.shape for k, v in state.items()} for state in (network.state_dict(), description.state)]
+    fits = shapes[0] == shapes[1]
+    if not fits and description.version_note:  # a later version has other layers under the same names
+        return []
+    leaves_only = fits and not description.is_own  # other programs have other attributes in their blocks
+    try:
+        edits = module_tree.differences(tree, network, leaves_only)
+        if edits:
+            _check_shared_storage(path, tree_state_dict(tree))
+            module_tree.restore(tree, network, leaves_only)
+            if _is_list_of_int(save := vars(tree).get("save")):
+                network.save = list(save)
+    except module_tree.ModuleTreeError as e:
+        if not fits or (description.is_own and description.version == __version__):
+            raise
+        LOGGER.warning(f"{path}: the network is built from its model file only, because it cannot be restored: {e}")
+        return []
+    if edits:
+        LOGGER.warning(f"{path}: the network was edited and is restored as it was: {module_tree.summary(edits)}")
+    return edits
+
+
+def _check_shared_storage(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Refuse many tensors over the same numbers: each would become a copy of its own."""
+    storages = {v.untyped_storage().data_ptr(): v.untyped_storage().nbytes() for v in state.values()}
+    needed = sum(v.numel() * v.element_size() for v in state.values())
+    if needed > PARAMETER_FACTOR * sum(storages.values()) + PARAMETER_MARGIN:
+        raise CheckpointError(f"{path}: its tensors are together far larger than the file; refused")
+
+
+def _is_list_of_int(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(i) is int for i in value)
 
 
 def _set_batch_norm(description: NetworkDescription, network: BaseModel) -> None:
@@ -78,7 +123,8 @@ def _is_share(value: object) -> TypeGuard[float]:
 def _is_fused(state: Mapping[str, Tensor]) -> bool:
     """Whether no convolution block has a normalization of its own."""
     blocks = [key.removesuffix(".bn.weight") for key in state if key.endswith(".bn.weight")]
-    return not any(f"{block}.conv.weight" in state for block in blocks)
+    # torch.nn.utils.prune splits a weight into two
+    return not any(f"{block}.conv.{name}" in state for block in blocks for name in ("weight", "weight_orig"))
 
 
 def _check_storage(description: NetworkDescription) -> None:

@@ -29,11 +29,13 @@ from typing import IO, Any, cast
 import torch
 from torch import nn
 
+from ultralytics.nn import module_tree
 from ultralytics.nn.base import BaseModel
 from ultralytics.nn.checkpoint import safetensors_file
 from ultralytics.nn.checkpoint.reader import load_checkpoint
-from ultralytics.nn.fuse import forget_unfused
-from ultralytics.utils import IterableSimpleNamespace
+from ultralytics.nn.fuse import forget_unfused, fuse_layers
+from ultralytics.nn.user_code import remove_user_code
+from ultralytics.utils import LOGGER, IterableSimpleNamespace
 from ultralytics.utils.files import atomic_write
 from ultralytics.utils.torch_utils import copy_module, unwrap
 from ultralytics.version import FULL_VERSION
@@ -107,6 +109,19 @@ def strip_checkpoint(path: str | Path, **updates: Any) -> None:
 def _save_safetensors(path: str | Path, network: BaseModel, finished: bool, content: dict[str, Any]) -> None:
     if not finished:
         raise ValueError(f"{path}: an unfinished training needs a .pt file; .safetensors holds finished networks")
+    with torch.random.fork_rng(devices=[]):  # its random weights are not used
+        plain = network.new_like()
+    if network.is_fused():
+        fuse_layers(plain.model, keep=False)
+    plain_modules = dict(plain.named_modules())
+    for name, pair in _own_batch_norm(network).items():  # these are part of the description
+        if isinstance(module := plain_modules.get(name), nn.BatchNorm2d):
+            module.eps, module.momentum = pair
+    if edits := module_tree.differences(network, plain):
+        raise ValueError(
+            f"{path}: a .safetensors file holds networks as their model file describes them, but this one was edited "
+            f"({module_tree.summary(edits)}); use a .pt file"
+        )
     description = {
         "network": type(network).__name__,
         "yaml": network.yaml,
@@ -137,6 +152,8 @@ def _picklable_copy(network: BaseModel) -> BaseModel:
             network.criterion = criterion
     copy.criterion = None
     forget_unfused(copy)
+    if count := remove_user_code(copy):
+        LOGGER.warning(f"hooks and replaced methods of {count} modules are code, and are not saved")
     settings = getattr(copy, "args", None)
     if isinstance(settings, IterableSimpleNamespace):
         copy.args = dict(settings)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,10 +16,9 @@ from ultralytics.nn.base import BaseModel
 from ultralytics.nn.fuse import forget_unfused
 from ultralytics.nn.inference.fingerprint import Fingerprint
 from ultralytics.nn.inference.onednn_fusion import fuse_onednn
+from ultralytics.nn.user_code import changes_forward
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import copy_module, keep_freed_memory
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def get_inference_model(model: nn.Module, device: torch.device, half: bool) -> BaseModel:
@@ -71,23 +69,10 @@ def _prepared_in_place(model: BaseModel, device: torch.device, half: bool) -> Ba
 
 
 def _has_code_of_users(model: nn.Module) -> bool:
-    """Whether a module has a forward hook, or a method that was replaced on this very object."""
+    """Whether hooks or replaced methods belong to the very objects of this network."""
     if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
         return True
-    for m in model.modules():
-        attributes = vars(m)
-        hooks = [hook for table in _HOOKS for hook in attributes[table].values()]
-        if any(not isinstance(hook, prune.BasePruningMethod) for hook in hooks):
-            return True
-        if any(_is_replaced(m, name, value) for name, value in attributes.items() if callable(value)):
-            return True
-    return False
-
-
-def _is_replaced(m: nn.Module, name: str, value: Callable[..., Any]) -> bool:
-    if isinstance(value, type | nn.Module) or not callable(getattr(type(m), name, None)):
-        return False
-    return value != getattr(m, "forward_fuse", None)  # fusing replaces forward by another method of the same object
+    return any(changes_forward(m) for m in model.modules())
 
 
 @dataclass(frozen=True)
