@@ -127,10 +127,9 @@ def measure(args: argparse.Namespace) -> dict:
 
 
 def official_loader(args: argparse.Namespace):
-    from ultralytics.data.utils import check_det_dataset
-
     from ultralytics.cfg import get_cfg
     from ultralytics.data import build_dataloader, build_yolo_dataset
+    from ultralytics.data.utils import check_det_dataset
 
     cfg = get_cfg(overrides={"imgsz": args.imgsz, "task": "detect", "mode": "train"})
     data = check_det_dataset(args.data)

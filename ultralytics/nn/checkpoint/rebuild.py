@@ -21,7 +21,7 @@ from ultralytics.nn.model_file import ModelFileError
 from ultralytics.nn.parser import is_known_module
 from ultralytics.tasks import task_of_model_class
 from ultralytics.utils import LOGGER
-from ultralytics.version import __version__
+from ultralytics.version import FULL_VERSION
 
 # class branch of YOLOv8 as published, and of YOLO11
 _CLASS_BRANCH = re.compile(r"model\.\d+\.cv3\.0\.0\.(0\.)?conv\.weight")
@@ -79,7 +79,7 @@ def _restore_tree(description: NetworkDescription, network: BaseModel) -> list[s
             if _is_list_of_int(save := vars(tree).get("save")):
                 network.save = list(save)
     except module_tree.ModuleTreeError as e:
-        if not fits or (description.is_own and description.version == __version__):
+        if not fits or (description.is_own and description.version == FULL_VERSION):
             raise
         LOGGER.warning(f"{path}: the network is built from its model file only, because it cannot be restored: {e}")
         return []
