@@ -36,16 +36,12 @@ class OwnValidator(DetectionValidator):
 
     def _prepare_batch(self, si, batch):
         self.calls.add("_prepare_batch")
-        idx = batch["batch_idx"] == si
-        cls = batch["cls"][idx].squeeze(-1)
-        bbox = batch["bboxes"][idx]
-        ori_shape = batch["ori_shape"][si]
-        imgsz = batch["img"].shape[2:]
-        ratio_pad = batch["ratio_pad"][si]
-        if len(cls):
-            bbox = xywh2xyxy(bbox) * torch.tensor(imgsz, device=self.device)[[1, 0, 1, 0]]
-            bbox = scale_boxes(imgsz, bbox, ori_shape, ratio_pad=ratio_pad)
-        return {"cls": cls, "bbox": bbox, "ori_shape": ori_shape, "imgsz": imgsz, "ratio_pad": ratio_pad}
+        mine = batch["batch_idx"] == si
+        height, width = batch["img"].shape[2:]
+        image = {"imgsz": (height, width), **{key: batch[key][si] for key in ("ori_shape", "ratio_pad")}}
+        corners = xywh2xyxy(batch["bboxes"][mine]) * torch.tensor([width, height, width, height], device=self.device)
+        bbox = scale_boxes(image["imgsz"], corners, image["ori_shape"], ratio_pad=image["ratio_pad"])
+        return {"cls": batch["cls"][mine].flatten(), "bbox": bbox, **image}
 
     def _prepare_pred(self, pred, pbatch):
         self.calls.add("_prepare_pred")

@@ -16,9 +16,8 @@ class AGLU(nn.Module):
 
     def __init__(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
+        self.lambd, self.kappa = (nn.Parameter(torch.rand(1, device=device, dtype=dtype)) for _ in range(2))
         self.act = nn.Softplus(beta=-1.0)
-        self.lambd = nn.Parameter(nn.init.uniform_(torch.empty(1, device=device, dtype=dtype)))
-        self.kappa = nn.Parameter(nn.init.uniform_(torch.empty(1, device=device, dtype=dtype)))
 
     def forward(self, x: Tensor) -> Tensor:
         scale = self.lambd.clamp(min=MIN_LAMBDA)

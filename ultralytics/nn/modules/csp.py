@@ -9,6 +9,7 @@ Feature maps are (B, C, H, W).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -237,9 +238,9 @@ class C3k2(C2f):
         self, c1: int, c2: int, n: int = 1, c3k: bool = False, e: float = 0.5, g: int = 1, shortcut: bool = True
     ) -> None:
         super().__init__(c1, c2, n, shortcut, g, e)
-        self.m = nn.ModuleList(
-            C3k(self.c, self.c, 2, shortcut, g) if c3k else Bottleneck(self.c, self.c, shortcut, g) for _ in range(n)
-        )
+        block = partial(C3k, n=2) if c3k else Bottleneck
+        for i in range(n):
+            self.m[i] = block(self.c, self.c, shortcut=shortcut, g=g)
 
 
 def zero_last_norm(branch: nn.Module) -> bool:

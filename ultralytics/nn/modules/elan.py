@@ -117,9 +117,8 @@ class ADown(nn.Module):
 
     def __init__(self, c1: int, c2: int) -> None:
         super().__init__()
-        self.c = c2 // 2
-        self.cv1 = Conv(c1 // 2, self.c, 3, 2, 1)
-        self.cv2 = Conv(c1 // 2, self.c, 1, 1, 0)
+        half, self.c = c1 // 2, c2 // 2
+        self.cv1, self.cv2 = Conv(half, self.c, k=3, s=2), Conv(half, self.c)
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = F.avg_pool2d(x, 2, 1).chunk(2, 1)

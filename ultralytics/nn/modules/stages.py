@@ -8,6 +8,8 @@ Feature maps are (B, C, H, W).
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,11 +71,10 @@ class HGStem(nn.Module):
 
     def __init__(self, c1: int, cm: int, c2: int) -> None:
         super().__init__()
-        self.stem1 = Conv(c1, cm, 3, 2, act=nn.ReLU())
-        self.stem2a = Conv(cm, cm // 2, 2, 1, 0, act=nn.ReLU())
-        self.stem2b = Conv(cm // 2, cm, 2, 1, 0, act=nn.ReLU())
-        self.stem3 = Conv(cm * 2, cm, 3, 2, act=nn.ReLU())
-        self.stem4 = Conv(cm, c2, 1, 1, act=nn.ReLU())
+        half = cm // 2
+        # channels in and out, kernel size, stride, padding
+        sizes = ((c1, cm, 3, 2, 1), (cm, half, 2, 1, 0), (half, cm, 2, 1, 0), (2 * cm, cm, 3, 2, 1), (cm, c2, 1, 1, 0))
+        self.stem1, self.stem2a, self.stem2b, self.stem3, self.stem4 = (Conv(*s, act=nn.ReLU()) for s in sizes)
         self.pool = nn.MaxPool2d(2, 1, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,10 +98,11 @@ class HGBlock(nn.Module):
         act: nn.Module = RELU,
     ) -> None:
         super().__init__()
-        layer = LightConv if lightconv else Conv
-        self.m = nn.ModuleList(layer(c1 if i == 0 else cm, cm, k=k, act=act) for i in range(n))
-        self.sc = Conv(c1 + n * cm, c2 // 2, 1, 1, act=act)
-        self.ec = Conv(c2 // 2, c2, 1, 1, act=act)
+        widths = [c1, *[cm] * n]
+        convolution = partial(LightConv if lightconv else Conv, k=k, act=act)
+        self.m = nn.ModuleList(map(convolution, widths, widths[1:]))
+        squeezed = c2 // 2
+        self.sc, self.ec = (Conv(*sizes, act=act) for sizes in ((sum(widths), squeezed), (squeezed, c2)))
         self.add = shortcut and c1 == c2
 
     def forward(self, x: Tensor) -> Tensor:

@@ -102,9 +102,9 @@ class ImagePoolingAttn(nn.Module):
         self, ec: int = 256, ch: Sequence[int] = (), ct: int = 512, nh: int = 8, k: int = 3, scale: bool = False
     ) -> None:
         super().__init__()
-        self.query = nn.Sequential(nn.LayerNorm(ct), nn.Linear(ct, ec))
-        self.key = nn.Sequential(nn.LayerNorm(ec), nn.Linear(ec, ec))
-        self.value = nn.Sequential(nn.LayerNorm(ec), nn.Linear(ec, ec))
+        self.query, self.key, self.value = (
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, ec)) for width in (ct, ec, ec)
+        )
         self.proj = nn.Linear(ec, ct)
         self.scale = nn.Parameter(torch.zeros(1)) if scale else 1.0
         self.projections = nn.ModuleList(nn.Conv2d(c, ec, 1) for c in ch)

@@ -41,15 +41,10 @@ class TransformerEncoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.ma = nn.MultiheadAttention(c1, num_heads, dropout=dropout, batch_first=True)
-        self.fc1 = nn.Linear(c1, cm)
-        self.fc2 = nn.Linear(cm, c1)
-        self.norm1 = nn.LayerNorm(c1)
-        self.norm2 = nn.LayerNorm(c1)
-        self.dropout = nn.Dropout(dropout)
-        self.dropout1 = nn.Dropout(dropout)
-        self.dropout2 = nn.Dropout(dropout)
-        self.act = act
-        self.normalize_before = normalize_before
+        self.fc1, self.fc2 = nn.Linear(c1, cm), nn.Linear(cm, c1)
+        self.norm1, self.norm2 = (nn.LayerNorm(c1) for _ in range(2))
+        self.dropout, self.dropout1, self.dropout2 = (nn.Dropout(dropout) for _ in range(3))
+        self.normalize_before, self.act = normalize_before, act
 
     def forward(
         self,
@@ -126,12 +121,9 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, c: int, num_heads: int) -> None:
         super().__init__()
-        self.q = nn.Linear(c, c, bias=False)
-        self.k = nn.Linear(c, c, bias=False)
-        self.v = nn.Linear(c, c, bias=False)
-        self.ma = nn.MultiheadAttention(embed_dim=c, num_heads=num_heads)
-        self.fc1 = nn.Linear(c, c, bias=False)
-        self.fc2 = nn.Linear(c, c, bias=False)
+        self.q, self.k, self.v = _square_layers(c, 3)
+        self.ma = nn.MultiheadAttention(c, num_heads)
+        self.fc1, self.fc2 = _square_layers(c, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, B, c) to (N, B, c)."""
@@ -209,3 +201,8 @@ class LayerNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias, self.eps)
         return y.movedim(-1, 1)
+
+
+def _square_layers(c: int, n: int) -> list[nn.Linear]:
+    # n linear layers without bias, from c to c channels
+    return [nn.Linear(c, c, bias=False) for _ in range(n)]
