@@ -65,7 +65,12 @@ def train(python: str, args: argparse.Namespace, seed: int, folder: Path, weight
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--official", default=".cache/official/bin/python", help="python that has ultralytics==8.3.0")
+    parser.add_argument(
+        "--official",
+        type=os.path.abspath,
+        default=".cache/official/bin/python",
+        help="python that has ultralytics==8.3.0",
+    )
     parser.add_argument("--data", required=True, help="dataset file")
     parser.add_argument("--model", default="yolo11n.yaml")
     parser.add_argument("--epochs", type=int, default=40)

@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--official", help="python of an environment that has the official package; if absent, only this package"
+        "--official",
+        type=os.path.abspath,
+        help="python of an environment that has the official package; if absent, only this package",
     )
     parser.add_argument("--data", default=str(ROOT.parent / "shared/data/coco128/coco128.yaml"))
     parser.add_argument("--imgsz", type=int, default=640)

@@ -179,7 +179,12 @@ def burst(process: subprocess.Popen, case: str) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--official", default=".cache/official/bin/python", help="python that has ultralytics==8.3.0")
+    parser.add_argument(
+        "--official",
+        type=os.path.abspath,
+        default=".cache/official/bin/python",
+        help="python that has ultralytics==8.3.0",
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--worker", choices=(THIS, OFFICIAL), help=argparse.SUPPRESS)
