@@ -74,7 +74,15 @@ def test_every_block_has_a_mark(page: str) -> None:
         assert block.runs or re.match("skip .|same as .", block.mark), f"{page}: no mark above\n{block.code}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(b.runs for b in blocks(page))])
+# a task's page trains a network: these run in CI, beside the default tests
+PAGES_THAT_RUN = [
+    pytest.param(page, marks=pytest.mark.slow) if page.startswith("docs/tasks/") else page
+    for page in PAGES
+    if any(b.runs for b in blocks(page))
+]
+
+
+@pytest.mark.parametrize("page", PAGES_THAT_RUN)
 def test_examples_run(page: str, tmp_path: Path) -> None:
     """Python blocks of a page run as one program, as a reader would paste them; then each shell block runs."""
     project, env = copy_train_folder(tmp_path / "project"), python_path(tmp_path / "bin")

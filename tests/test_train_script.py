@@ -197,7 +197,15 @@ def test_trains_from_any_folder(tmp_path: Path) -> None:
     assert not list(elsewhere.iterdir())
 
 
-@pytest.mark.parametrize("task", [task for task in OFFICIAL_TASKS if task != "detect"])
+# one of them in the default run, all in CI
+SAMPLE_TASKS = [
+    task if task == "segment" else pytest.param(task, marks=pytest.mark.slow)
+    for task in OFFICIAL_TASKS
+    if task != "detect"
+]
+
+
+@pytest.mark.parametrize("task", SAMPLE_TASKS)
 def test_trains_each_task_on_the_sample(task: str, tmp_path: Path) -> None:
     if task not in TASKS:
         pytest.skip(f"{task} is not part of this version yet")
