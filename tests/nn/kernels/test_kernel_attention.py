@@ -22,6 +22,7 @@ KERNELS = (attention.forward_kernel, attention_backward.query_kernel, attention_
 NAN, INF = float("nan"), float("inf")
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # relative to the largest value
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # numpy's, of NaN and of tiles' pixels that do not exist
 ]

@@ -19,7 +19,7 @@ from ultralytics.nn.ops.kernels import deform, deform_backward, launch  # noqa: 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NOT_RUN = backends.interpreter_missing() if DEVICE == "cpu" else ""
-pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)]
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # of the largest value
 OPERATOR = torch.ops.addmodules.deform_conv2d_depthwise
 OPERATOR_BACKWARD = torch.ops.addmodules.deform_conv2d_depthwise_backward

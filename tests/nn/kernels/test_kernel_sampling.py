@@ -21,7 +21,7 @@ from ultralytics.nn.ops.kernels import sampling  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NOT_RUN = backends.interpreter_missing() if DEVICE == "cpu" else ""
-pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)]
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}  # relative to the largest value
 #        B, C, H, W, N, h, w, K
 CASES = [

@@ -15,7 +15,7 @@ from ultralytics.utils import IterableSimpleNamespace
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 NOT_RUN = backends.load_kernels() or ("" if CUDA else backends.interpreter_missing())
-pytestmark = pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(NOT_RUN != "", reason=NOT_RUN)]
 SMALL = {
     "nc": 2,
     "backbone": [
